@@ -4,6 +4,7 @@ A statement that does not parse is reported, replaced by a harmless one, and the
 problems of all lines.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import lark
@@ -19,6 +20,7 @@ from vispec.syntax.tree import Tree
 from vispec.syntax.words import BLOCKS, PLATES, SECTIONS
 
 
+@lru_cache(32)  # a fit and what verifies it read the same text, each for itself
 def parse(source: Source) -> Tree:
     """The tree of a spec. Raises SpecError with everything that is wrong with its layout and its grammar."""
     layout = Layout(source)

@@ -7,6 +7,7 @@ from torch import Generator, Tensor
 
 from vispec.model.model import Variable
 from vispec.model.types import FINITE_DOMAINS, WHOLE_DOMAINS
+from vispec.seeds import reseed
 from vispec.verify.data import take, trimmed, with_rubbish
 from vispec.verify.errors import NoNumberError, NotCheckedError
 from vispec.verify.oracle.row import Cell, Row
@@ -188,9 +189,9 @@ def check_loss(trial: Trial) -> Check:
     """loss = -(N/M) Σ log_prob, less what the rows share, once; all at the same draws."""
     module = trial.built.module
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+        reseed(0)
         got = module.loss(trial.batch, 10 * trial.count)
-        torch.manual_seed(0)
+        reseed(0)
         shared = module.shared() if trial.shared.passed else ()
         rows = log_prob_given(module, trial.batch, shared)
     expected = -10 * weighed(trial, rows).sum() - (shared[-1] if shared else 0)

@@ -13,6 +13,8 @@ from math import inf
 import torch
 from torch import Tensor, nn
 
+from vispec.seeds import reseed
+
 DRAWS = (4, 16)  # first some draws, for one alone does not determine a guide's scale; then more, whose optimum is nearer
 LONGER, SHORTER, REFUSED = 1.5, 0.5, 0.25
 FIRST = 0.01  # the first step
@@ -38,7 +40,7 @@ class FixedDraws:
         devices = {p.device for p in self.parameters if p.device.type == "cuda"}
         with torch.random.fork_rng(devices=list(devices)):
             for draw in range(self.draws):
-                torch.manual_seed(draw)
+                reseed(draw)
                 loss = self.module.loss(self.batch, num_data=self.num_data) / (self.draws * self.num_data)  # pyright: ignore[reportCallIssue]
                 found = torch.autograd.grad(loss, list(self.parameters), allow_unused=True, materialize_grads=True)
                 value += float(loss.detach())

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from vispec.diagnostics import dump
+from vispec.seeds import derive, generator, reseed
 from vispec.train.errors import DivergenceError, InterruptionError, RunError
 from vispec.train.loop import course
 from vispec.train.loop.average import Average
@@ -30,7 +31,6 @@ from vispec.train.scores.evaluate import Rows, Score, evaluate
 from vispec.train.scores.final import final_score
 from vispec.train.setup.job import DRAWS, INIT, ORDER, SAMPLE, Ending, Job, Result
 from vispec.train.setup.optimisers import make_optimiser, trained
-from vispec.train.setup.seeds import derive, generator
 from vispec.train.store.checkpoint import (
     BEST,
     LAST,
@@ -108,7 +108,7 @@ class Trainer:
     def _begin(self) -> None:
         """A fresh module and optimiser for the present restart, or those of the checkpoint."""
         c, s, job = self.counters, self.job.settings, self.job
-        torch.manual_seed(derive(s.seed, c.restart, INIT))
+        reseed(derive(s.seed, c.restart, INIT))
         self.module = job.build().to(job.device, job.dtype).train()
         assert s.lr is not None
         free = trained(self.module) or [nn.Parameter(torch.zeros(()))]  # torch has no optimiser of nothing
@@ -118,7 +118,7 @@ class Trainer:
         if self.pending is None:
             self._initialise()
             self._share_start()
-            torch.manual_seed(derive(s.seed, c.restart, DRAWS, job.group.rank))
+            reseed(derive(s.seed, c.restart, DRAWS, job.group.rank))
         else:
             self._restore(self.pending)
             self.pending = None
@@ -159,7 +159,7 @@ class Trainer:
         if state:
             restore_random_state(state, self.job.device)
         else:  # there were fewer processes
-            torch.manual_seed(derive(self.job.settings.seed, c.restart, DRAWS, rank, c.step))
+            reseed(derive(self.job.settings.seed, c.restart, DRAWS, rank, c.step))
 
     def _epoch(self) -> None:
         """The rest of the present epoch."""

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from vispec.diagnostics import dump
 from vispec.model.model import Model
 from vispec.named import stored as stored_as
+from vispec.seeds import derive, generator, reseed
 from vispec.train.errors import InterruptionError
 from vispec.train.loop.diverged import diverged
 from vispec.train.loop.signals import Stop
@@ -27,7 +28,6 @@ from vispec.train.newton.starts import started, starting_point
 from vispec.train.scores.counted import sample
 from vispec.train.scores.final import final_score
 from vispec.train.setup.job import INIT, SAMPLE, Job, Result
-from vispec.train.setup.seeds import derive, generator
 from vispec.train.store.checkpoint import BEST, LAST, Checkpoint, Counters, Tensors, tensor_bytes
 from vispec.train.store.manifest import put
 from vispec.train.store.metrics import Metrics
@@ -119,7 +119,7 @@ class Finder:
     def _drawn(self, objective: Objective, number: int) -> Tensor:
         """A fresh module, and what it takes from a sample of the data."""
         job, seed = self.job, self.job.settings.seed
-        torch.manual_seed(derive(seed, number, INIT))
+        reseed(derive(seed, number, INIT))
         self.module.load_state_dict(job.build().to(job.device, torch.float64).state_dict())
         rows = sample(job.train, SAMPLE, generator(seed, number, INIT))
         prepare = started(to_device(job.train.batch(rows), job.device), job.start)

@@ -15,11 +15,11 @@ from torch import nn
 
 from vispec.model.model import Model
 from vispec.plan.planner import plan_of
+from vispec.seeds import derive
 from vispec.train.scores.diagnostics import diagnose
 from vispec.train.scores.evaluate import Rows, Score, evaluate
 from vispec.train.scores.weights import AT_ONCE, Estimator
 from vispec.train.setup.distributed import Group
-from vispec.train.setup.seeds import derive
 
 PASSES = 64
 

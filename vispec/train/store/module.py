@@ -13,6 +13,7 @@ from types import CodeType, ModuleType
 import torch
 from torch import Tensor, nn
 
+from vispec.seeds import reseed
 from vispec.train.errors import RunError
 from vispec.train.own import told
 
@@ -75,7 +76,7 @@ def evaluating(module: nn.Module, seed: int, device: torch.device) -> Iterator[N
     weight = getattr(module, "kl_weight", None)
     devices = [device] if device.type == "cuda" else []
     with torch.no_grad(), torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
+        reseed(seed)
         module.eval()
         if weight is not None:
             module.kl_weight = 1.0  # pyright: ignore[reportArgumentType]

@@ -20,6 +20,7 @@ from torch import distributions as dist
 from vispec.estimators import estimators
 from vispec.model import model as m
 from vispec.model.model import Model
+from vispec.seeds import reseed
 from vispec.verify.bounds.asked import asked
 from vispec.verify.bounds.draws import DEVIATIONS
 from vispec.verify.bounds.shared import draw_from
@@ -114,7 +115,7 @@ def bound(trial: Trial, row: Row, generator: Generator, times: int = 1) -> Estim
     if normal and branches * NODES**numbers <= MOST_NODES and not random_layers(trial.built):
         return Estimate(sum(_expectation(scene, cells, dict(known), 0.0) for known in samples) / len(samples), 0.0)
     with torch.random.fork_rng():
-        torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+        reseed(int(torch.randint(2**31, (), generator=generator)))
         return estimate(torch.tensor([one_draw(trial, row, samples[i % len(samples)]) for i in range(times * draws(trial))]))
 
 

@@ -18,6 +18,7 @@ from vispec.estimators import estimators
 from vispec.model import model as m
 from vispec.model.model import Model, Variable
 from vispec.named import get, put
+from vispec.seeds import reseed
 from vispec.verify.bounds.recorder import Recorder
 from vispec.verify.build import Built, Emitted
 from vispec.verify.errors import NotCheckedError
@@ -99,7 +100,7 @@ def draw_shared(built: Built, row: Row, seed: int = 0) -> Shared:
     if not hasattr(built.module, "shared"):
         return NOTHING
     with torch.random.fork_rng(devices=[]), Recorder() as recorder:
-        torch.manual_seed(seed)
+        reseed(seed)
         passed = built.module.shared()
     named = returned(built.module)
     several = [len(value) for (_, many), value in zip(named, passed[:-1], strict=True) if many]

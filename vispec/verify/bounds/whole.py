@@ -10,6 +10,7 @@ from torch import Generator, Tensor
 from vispec.catalog import distributions
 from vispec.model.model import Model
 from vispec.model.walk import draws as draws_of
+from vispec.seeds import reseed
 from vispec.verify.bounds.bound import Estimate, averages, confirmed, estimate, gap, one_draw
 from vispec.verify.bounds.recorder import Recorder
 from vispec.verify.bounds.shared import (
@@ -93,7 +94,7 @@ def check_whole(trial: Trial, generator: Generator) -> Check:
 
     def measure(times: int) -> float:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
+            reseed(int(torch.randint(2**31, (), generator=generator)))
             expected = estimate(torch.stack([own_bound(narrow, count, generator) for _ in range(times * OURS)]))
             whole, first, second = (module_bound(narrow, part, count, times * THEIRS) for part in parts)
         halves = Estimate((first.mean + second.mean) / 2, math.hypot(first.error, second.error) / 2)

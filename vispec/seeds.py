@@ -12,3 +12,12 @@ def derive(*parts: int) -> int:
 def generator(*parts: int) -> torch.Generator:
     """A CPU generator at the start of the stream named by `parts`."""
     return torch.Generator().manual_seed(derive(*parts))
+
+
+def reseed(seed: int) -> None:
+    """Set torch's own generators, as `torch.manual_seed` does; that formats three tracebacks, in some milliseconds, for devices
+    that are not there."""
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
