@@ -37,6 +37,10 @@ class Distribution:
            that of the lengths of stretches. The sum over all values is their structure's.
     spans: of a law on trees of labelled stretches, `spans(params, first, last, label)` builds the score of each label over each
            stretch, on these axes; the sum over all trees normalises it.
+    decisions: of a law on trees whose elements decide what hangs from them, `decisions(params, name, plate)` builds the logarithm
+           of the probability of each decision of each element, along the plate and axes of its own, which it gives too. Such a
+           law is one on trees of all numbers of elements, and may read what each element is given its head.
+    says: of a law on a structure, what each of its values is, of the options that laws on them have.
     path: `path(noise, **params)` builds a draw with a gradient of noise(kind), "normal" or "uniform" numbers.
     divergences: prior → `(q's params, p's params)` that builds KL(q ‖ p) of a guide of this law where torch's is not wanted.
     kernel: name of the function in the entry's module, `log_prob(value, *params)`, copied into the emitted module by
@@ -88,6 +92,8 @@ class Distribution:
     elements: tuple[str, ...] = ()
     productions: Callable[..., Any] | None = None
     spans: Callable[..., Any] | None = None
+    decisions: Callable[..., Any] | None = None
+    says: tuple[tuple[str, bool | str], ...] = ()
     path: Callable[..., Any] | None = None
     divergences: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     kernel: Callable[..., Any] | None = None
@@ -113,7 +119,7 @@ class Distribution:
     @property
     def structured(self) -> bool:
         """Whether it is on the values of a structure, which sums, draws and scores them."""
-        return any((self.potentials, self.productions, self.spans, self.chained))
+        return any((self.potentials, self.productions, self.spans, self.chained, self.decisions))
 
     def takes_logits(self, name: str, form: str) -> bool:
         """Whether torch takes a param that is in this form as `logits`."""

@@ -143,9 +143,10 @@ def picked(f: Frame, e: m.Select, places: Mapping[str, Node]) -> Node:
 
 
 def with_root(f: Frame, table: Node, plate: Axis, e: m.Select) -> tuple[Node, Axis]:
-    """The elements of a plate as heads point at them, the root before them: one past the values of a label, else 0."""
+    """The elements of a plate as heads point at them, the root before them: one past the values of a label, else 0, as where
+    none of them is the root."""
     card = e.type.card if e.type.domain in ("token", "category") else None
-    root = Const(0) if card is None else build.number(f.event(card, 0).size)  # type: ignore[arg-type]
+    root = Const(0) if card is None or e.below_root else build.number(f.event(card, 0).size)  # type: ignore[arg-type]
     axis = f.heads(plate)
     return build.concat([(root if table.dtype == "int" else build.apply("real", root), None), (table, plate)], axis), axis
 

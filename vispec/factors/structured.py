@@ -65,6 +65,9 @@ def parts(f: Frame, variable: Variable, law: Law, state: Axis | None = None) -> 
         longest = None if variable.type.longest is None else f.event(variable.type.longest, 0)
         rules, hidden = entry.productions(law.params, name, longest)
         return Parts(rules, state, hidden, whole=True)
+    if entry.decisions is not None:
+        decisions, hidden = entry.decisions(law.params, name, plate)
+        return Parts({"decisions": decisions}, state, hidden, whole=True)
     if entry.spans is not None:
         last = copy(plate, f"{name}_last", "values")
         return Parts({"spans": entry.spans(law.params, plate, last, state)}, state, (last,))
@@ -133,7 +136,7 @@ def log_prob(f: Frame, variable: Variable, law: Law) -> Node:
     entry, group = kind_of(f, variable, found)
     assert entry.valid is not None
     if entry.score is not None:
-        value = f.as_told(variable)
+        value = f.as_told(variable) if variable.type.stored else f.data(variable)
         score = entry.score(group, found.scores, value)
     else:
         value = f.data(variable)

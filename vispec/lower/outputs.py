@@ -18,6 +18,7 @@ from vispec.lower.decode import Decoded, decoded
 from vispec.lower.generate import Generated, generate
 from vispec.lower.otherwise import Otherwise, otherwise
 from vispec.lower.sleep import slept
+from vispec.model.walk import grown_trees
 from vispec.lower.weights import Weighed, weighed
 from vispec.model.constant import constant_lets
 from vispec.model.model import Let, Model
@@ -45,7 +46,7 @@ class Outputs:
     model: Model
     f: Factors
     setting: Setting
-    generated: Generated
+    generated: Generated | None
     log_prob: Program
     order: Order
     shared: Shared | None = None
@@ -81,12 +82,12 @@ def lower(plan: Plan | Model) -> Outputs:
     other, drawn = otherwise(plan), plan.alternative or plan
     found, weighs = query(asked, plan.asked_order), weighed(drawn.f, drawn.treatments)
     told, missing = derived(plan.f, plan.budget), predicted(plan.f)
-    made = generate(model, s.shared.orders if s.shared else {})
+    made = None if grown_trees(model) else generate(model, s.shared.orders if s.shared else {})
     dreams = slept(s)
     sleep = None if dreams is None else program(f, {"log_q": dreams})
     fixed = {"weighed": weighs, "plan": plan, "constants": constants(f), "sleep": sleep, "otherwise": other, "derived": told}
     fixed["predicted"], fixed["moments"] = missing, by_tilts(everything(asked))
-    fixed["decoded"] = tuple(decoded(model, s.shared.orders if s.shared else {}))
+    fixed["decoded"] = () if made is None else tuple(decoded(model, s.shared.orders if s.shared else {}))
     if found is None:
         return Outputs(model, f, s, made, log_prob, order, s.shared, guided=guided(s), **fixed)
     queries = {

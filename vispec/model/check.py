@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import PurePath
 from typing import TypeVar
 
+from vispec.catalog import distributions
 from vispec.diagnostics import Diagnostic, SpecError
 from vispec.model import model as m
 from vispec.model.blocks.automatic import read_auto
@@ -257,13 +258,20 @@ def _edges(variables: Sequence[m.Variable], lets: Sequence[m.Let], guide: Sequen
     """All dependencies; a guide's are those of its variable."""
     edges: list[Edge] = []
     for variable in (*variables, *guide):
-        edges += edges_of(variable.name, law_parts(variable.law) if variable.law is not None else ())
+        edges += edges_of(variable.name, law_parts(variable.law) if variable.law is not None else (), grown_along(variable))
     for variable in variables:
         for each in variable.type.whole_of or ():
             edges.append(Edge(variable.name, each, variable.span))
     for let in lets:
         edges += edges_of(let.name, (let.value,))
     return edges
+
+
+def grown_along(variable: m.Variable | m.GuideLaw) -> str | None:
+    """The plate of a tree whose elements decide what hangs from them."""
+    law = variable.law
+    grows = isinstance(law, m.Draw) and distributions()[law.distribution].decisions is not None
+    return variable.type.plate if grows and isinstance(variable, m.Variable) else None
 
 
 def class_name(source: Source) -> str:

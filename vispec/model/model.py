@@ -94,10 +94,12 @@ class Select(Expression):
     """`y[a]`, `trans[c[t-1]]`, `confusion[who, truth]`: the element of `name` that index-valued expressions point at.
 
     by: (plate, expression) for each plate of `name` that is not its own element's, outermost first. `vec[x[<i]]`: where
-    type.star, one index is a sequence along type.over, and so is the value; nothing else of it varies along that plate."""
+    type.star, one index is a sequence along type.over, and so is the value; nothing else of it varies along that plate.
+    below_root: of `x[head]`, whether a condition around it says that this head is not the root."""
 
     name: str
     by: tuple[tuple[str, Expression], ...]
+    below_root: bool = False
 
 
 @dataclass(frozen=True)

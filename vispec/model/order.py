@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from vispec.model import model as m
 from vispec.model.graphs import circles, ordered
 from vispec.model.names.scope import Scope
-from vispec.model.walk import walk
+from vispec.model.walk import looked_up, walk
 from vispec.source import Span
 
 MOST_SHOWN = 6  # names of a circle in a message
@@ -29,13 +29,17 @@ class Edge:
     whole: frozenset[str] = frozenset()
 
 
-def edges_of(reader: str, expressions: Iterable[m.Expression]) -> Iterator[Edge]:
-    """What the expressions of one variable or let read."""
+def edges_of(reader: str, expressions: Iterable[m.Expression], grown: str | None = None) -> Iterator[Edge]:
+    """What the expressions of one variable or let read. grown: of a tree whose elements decide what hangs from them, its plate:
+    such an element, and what is looked up for it, is there before those that hang from it."""
     for root in expressions:
+        own = looked_up(root)
         for node in walk(root):
             match node:
                 case m.Ref(name=name):
                     yield Edge(reader, name, node.span)
+                case m.All(name=name, plate=plate) if node is own and plate == grown:
+                    yield Edge(reader, name, node.span, past=plate, tree=reader)
                 case m.All(name=name, plate=plate):
                     yield Edge(reader, name, node.span, whole=frozenset({plate}))
                 case m.Select(name=name, by=((plate, index),)) if index.type.domain == "tree":

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, TypeVar
 
+from vispec.catalog import distributions
 from vispec.model import model as m
 
 
@@ -95,10 +96,19 @@ def read_values(model: m.Model) -> list[m.Expression]:
     return [let.value for let in model.lets if let.name in found]
 
 
+def grown_trees(model: m.Model) -> tuple[str, ...]:
+    """The trees whose law is one on trees of all numbers of elements: how many there are is said by it, and not drawn."""
+    entries = distributions()
+    laws = ((v.name, v.law) for v in model.variables)
+    return tuple(name for name, law in laws if isinstance(law, m.Draw) and entries[law.distribution].decisions is not None)
+
+
 def is_read(model: m.Model, name: str) -> bool:
     """Whether any law of the model (not of its guide) reads the variable, or a deterministic node that a law or a guide reads;
     its own past counts."""
     if any(name in v.type.whole_of for v in model.variables if v.type.whole_of):
+        return True
+    if name in grown_trees(model):
         return True
     expressions = [part for v in model.variables if v.law for part in law_parts(v.law)] + read_values(model)
     return any(getattr(inner, "name", None) == name for expression in expressions for inner in walk(expression))

@@ -15,9 +15,10 @@ Options = tuple[tuple[str, bool | str], ...]
 
 
 def take_options(scope: Scope, node: t.Call, entry: Distribution, kind: Type | None) -> tuple[t.Call, Options | None]:
-    """The call without the options that laws on such values have, and those that differ from what holds without them; None
-    where one is wrong."""
+    """The call without the options that laws on such values have, and those that differ from what holds without them, with what
+    the law says of all its values; None where one is wrong."""
     known = domains().get(kind.domain, {}) if kind is not None and kind.domain in supports_of(entry) else {}
+    always = dict(entry.says)
     found, good = dict[str, bool | str](), True
     for keyword in node.kwargs:
         if keyword.name not in known:
@@ -37,8 +38,14 @@ def take_options(scope: Scope, node: t.Call, entry: Distribution, kind: Type | N
             message = f"`{keyword.name}` of `{entry.name}` must be {wanted}"
             scope.problems.add("V417", keyword.value.span, message, "this value")
             good = False
+        elif always.get(keyword.name, value) != value:
+            wanted, help = setting_text(always[keyword.name]), f"leave it out: `{entry.name}` is a law on such trees alone"
+            message = f"`{keyword.name}` of `{entry.name}` is always {wanted}"
+            scope.problems.add("V417", keyword.value.span, message, "this value", help=help)
+            good = False
         found[keyword.name] = value
     left = replace(node, kwargs=tuple(each for each in node.kwargs if each.name in entry.params or not known))
+    found |= {name: value for name, value in always.items() if name in known}
     said = tuple((name, found[name]) for name, option in known.items() if name in found and found[name] != option.default)
     return left, said if good else None
 
@@ -50,6 +57,10 @@ def setting(value: t.Expr) -> bool | str:
     except ValueError:
         return ""
     return found if isinstance(found, bool | str) else ""
+
+
+def setting_text(value: bool | str) -> str:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def fits(option: Option, value: bool | str) -> bool:

@@ -142,7 +142,10 @@ def _shape_fits(scope: Scope, entry: Distribution, target: Target, kind: Type, n
 
 
 def _along_tree(scope: Scope, entry: Distribution, target: Target, kind: Type, name: str, value: m.Expression) -> bool:
-    """Whether a parameter of a law on trees is a sequence over the elements of the tree, of numbers or of vectors."""
+    """Whether a parameter of a law on trees is a sequence over the elements of the tree, of numbers or of vectors; or what the
+    elements decide, (2, 2) of each or of all."""
+    if entry.decisions is not None:
+        return _decided(scope, entry, target, kind, name, value)
     rank = entry.param_event_dim.get(name, entry.event_dim) - 1
     if value.type.star and value.type.over == kind.plate:
         if len(value.type.shape) == rank:
@@ -156,6 +159,20 @@ def _along_tree(scope: Scope, entry: Distribution, target: Target, kind: Type, n
     cause = (target.span, f"`{target.name} : {kind}`")
     help = f"compute it from a whole sequence in `{kind.plate}`, by a net with a starred head"
     scope.problems.add("V409", value.span, message, f"not along `{kind.plate}`", cause=cause, help=help)
+    return False
+
+
+def _decided(scope: Scope, entry: Distribution, target: Target, kind: Type, name: str, value: m.Expression) -> bool:
+    """Whether a parameter is a probability by side and by whether the decision is the first there."""
+    along = not value.type.star or value.type.over == kind.plate
+    if along and scope.same_shape(value.type.shape, (2, 2)):
+        return True
+    message = f"`{name}` of `{entry.name}` is `unit[2, 2]`, of each element of `{kind.plate}` or one for all, and this is "
+    message += f"`{value.type}`" + ("" if along else f" along `{value.type.over}`")
+    cause = (target.span, f"`{target.name} : {kind}`")
+    help = f"its rows are the sides, before an element and after it, its columns a later decision there and the first; by a word "
+    help += f"it is looked up: `{name}[x[*]]` of `plate w[V]: param {name} : unit[2, 2]`"
+    scope.problems.add("V409", value.span, message, "not `unit[2, 2]`", cause=cause, help=help)
     return False
 
 

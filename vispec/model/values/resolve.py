@@ -12,6 +12,7 @@ from vispec.model.types import WHAT, WHOLE_DOMAINS, Type
 from vispec.model.values.applying import apply_function, apply_operator, condition, is_scalar
 from vispec.model.values.conform import const, join
 from vispec.model.values.elements import index_event
+from vispec.model.values.heads import below_root, property_of
 from vispec.model.values.functions import plain
 from vispec.model.values.indexing import index_symbol
 from vispec.model.values.labels import compared
@@ -246,6 +247,7 @@ def _if_else(scope: Scope, context: Context, node: t.IfElse) -> Result:
         otherwise = resolve(scope, context, node.otherwise)
     if test is None or then is None or otherwise is None or not condition(scope, test):
         return None
+    then, otherwise = below_root(test, then, otherwise)
     kind = join(scope, then, otherwise)
     if kind is None:
         message = f"one branch is `{then.type}` and the other `{otherwise.type}`"
@@ -295,7 +297,10 @@ def resolve_arguments(scope: Scope, context: Context, node: t.Call, net: Signatu
 
 def _attribute(scope: Scope, context: Context, node: t.Attribute) -> Result:
     if not isinstance(node.base, t.Call) or is_function(scope, node.base.function.id):
-        if resolve(scope, context, node.base) is not None:
+        base = resolve(scope, context, node.base)
+        if isinstance(base, m.Ref) and base.type.domain == "tree":
+            return property_of(scope, node, base)
+        if base is not None:
             help = f"write it after the net: `net(...).{node.name}`"
             scope.problems.add("V507", node.span, "only the call of a net has heads", "not the call of a net", help=help)
         return None

@@ -23,12 +23,17 @@ def by_tree(e: Expression) -> bool:
     return isinstance(e, Select) and any(index.type.domain == "tree" for _, index in e.by)
 
 
+def below_root(e: Expression) -> bool:
+    """Whether a condition says that the head is not the root."""
+    return isinstance(e, Select) and e.below_root
+
+
 def may_be_root(e: Expression, model: Model) -> bool:
     """Whether a token or category may be the root's own symbol, one past its values."""
     if e.type.domain not in ROOT_SYMBOL:
         return False
     if by_tree(e):
-        return True
+        return not below_root(e)
     if isinstance(e, Ref) and e.name in model.let:
         return may_be_root(model.let[e.name].value, model)
     return isinstance(e, Conditional) and any(may_be_root(part, model) for part in (e.then, e.otherwise))
@@ -75,8 +80,9 @@ def _in_tables(model: Model, calls: Sequence[NetCall]) -> Iterator[Diagnostic]:
 
 def _at_root(e: Expression, model: Model, allowed: bool) -> Iterator[Diagnostic]:
     """allowed: whether the value goes into a net, or into a let whose own readers are looked at."""
-    if by_tree(e) and e.type.domain not in ROOT_ZERO and not (allowed and e.type.domain in ROOT_SYMBOL):
-        help = "give it to a net: its table has a row for the root"
+    known = below_root(e) and e.type.domain in ROOT_SYMBOL
+    if by_tree(e) and e.type.domain not in ROOT_ZERO and not ((allowed or known) and e.type.domain in ROOT_SYMBOL):
+        help = "give it to a net: its table has a row for the root; or say what holds there, `... if head == 0 else ...`"
         message = f"there is no {e.type.domain} at the root"
         yield Diagnostic(
             "V713", message, Label(e.span, "may be read at the root"), help=help if e.type.domain in ROOT_SYMBOL else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vispec.lower.generate import given_in
+from vispec.lower.generate import Generated, given_in
 from vispec.lower.next import element_by_element
 from vispec.lower.outputs import Outputs
 from vispec.model.model import Model, Variable
@@ -16,8 +16,11 @@ PREDICT = 'def predict(self, batch: dict[str, Tensor], rule: str = "mean", sampl
 
 
 def generation(m: Members, o: Outputs) -> None:
-    if not any(variable.type.whole_of is not None for variable in o.model.variables):  # whose elements are given
-        drawing(m, o)
+    if o.generated is None:
+        if any(v.role == "partial" for v in o.model.variables):
+            predicting(m, o)
+    elif not any(variable.type.whole_of is not None for variable in o.model.variables):  # whose elements are given
+        drawing(m, o, o.generated)
     m.text(
         [
             f"def forward(self, {BATCH}) -> Tensor:",
@@ -27,9 +30,8 @@ def generation(m: Members, o: Outputs) -> None:
     )
 
 
-def drawing(m: Members, o: Outputs) -> None:
+def drawing(m: Members, o: Outputs, g: Generated) -> None:
     """generate, and sample and predict over it."""
-    g = o.generated
     before = [f"{', '.join([*map(local, o.shared.orders), '_'])} = self.shared()"] if o.shared and o.shared.orders else []
     doc = "Every variable, each after those that its law reads; observed ones by the rule, latent ones drawn."
     arguments = ("n: int", BATCH, "lengths: dict[str, Tensor]", "rule: str")
@@ -42,7 +44,11 @@ def drawing(m: Members, o: Outputs) -> None:
         before.append(f'{told[axis]} = max(int(lengths["{plate}"].max()), 1)')
     more = {"orders": g.orders, "before": before, "told": told, "graph": False}
     m.program("generate", element_by_element(g.program, o.model), doc, arguments, "dict", "dict[str, Tensor]", **more)
-    m.text(sample(o))
+    m.text(sample(o, g))
+    predicting(m, o)
+
+
+def predicting(m: Members, o: Outputs) -> None:
     if o.predicted is not None:
         predicted(m, o, o.predicted)
     else:
@@ -55,7 +61,7 @@ def lengths_differ_within(axis: Axis) -> bool:
     return axis.lengths is not None and any(outer.lengths is not None for outer in axis.lengths.axes)
 
 
-def sample(o: Outputs) -> list[str]:
+def sample(o: Outputs, g: Generated) -> list[str]:
     givens = [v.name for v in o.model.variables if v.role == "given"]
     need = f"`batch` holds {', '.join(givens)}" if givens else "nothing need be given"
     lines = [
@@ -66,8 +72,8 @@ def sample(o: Outputs) -> list[str]:
         "    lengths: for each ragged plate that the batch does not size, how many elements each row has (n,).",
         '    """',
     ]
-    if o.generated.asked:
-        names = ", ".join(f'"{name}"' for name in o.generated.asked)
+    if g.asked:
+        names = ", ".join(f'"{name}"' for name in g.asked)
         lines += [
             f"    missing = [plate for plate in ({names},) if plate not in (lengths or {{}})]",
             "    if missing:",

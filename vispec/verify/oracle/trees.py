@@ -68,14 +68,32 @@ def random_tree(count: int, generator: Generator, options: Options = ()) -> Tens
 
 
 def log_density(draw: m.Draw, heads: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """log p(heads) under Uniform() or DependencyTree(head, dependent, root), each param one entry per element."""
+    """log p(heads) under Uniform() or DependencyTree(head, dependent, root), each param one entry per element; or of what the
+    elements decide under HeadOutward(stop), of each or of all (2, 2)."""
     count = len(heads)
+    if draw.distribution == "HeadOutward":
+        stop = params["stop"].double()
+        stop = stop.expand(count, 2, 2)
+        told = tuple(heads.tolist())
+        return outward(told, stop) if is_tree(told, draw.options) else torch.tensor(-torch.inf, dtype=torch.float64)
     if draw.distribution not in ("Uniform", "DependencyTree"):
         raise NotCheckedError(f"{draw.distribution} on trees")
     if not is_tree(tuple(heads.tolist()), draw.options):
         return torch.tensor(-torch.inf, dtype=torch.float64)
     scores = torch.stack([score(tree, params) for tree in all_trees(count, draw.options)])
     return score(tuple(heads.tolist()), params) - scores.logsumexp(0)
+
+
+def outward(heads: Heads, stop: Tensor) -> Tensor:
+    """The logarithm of the probability of what the elements decide, one after the other."""
+    total = torch.zeros((), dtype=torch.float64)
+    for element in range(1, len(heads) + 1):
+        for after, side in enumerate((range(1, element), range(element + 1, len(heads) + 1))):
+            taken = sum(heads[each - 1] == element for each in side)
+            for number in range(taken + 1):
+                stops = stop[element - 1, after, int(number == 0)]
+                total = total + (stops if number == taken else 1 - stops).log()
+    return total
 
 
 def score(heads: Heads, params: dict[str, Tensor]) -> Tensor:
