@@ -113,6 +113,14 @@ def _report(scope: Scope, circle: frozenset[str], edges: list[Edge], code: str) 
         )
         scope.problems.add("V205", ahead.span, message, "reads the future", cause=(plate.span, "opened here"), help=help)
         return
+    for edge in edges:
+        kind = scope.symbols[edge.reader].type
+        if kind is not None and kind.domain == "tree" and kind.plate in edge.whole:
+            message = f"`{edge.reader}` reads all of `{edge.source}` at once, which depends on `{edge.reader}`"
+            help = f"what an element decides may read that element: a `let` inside `{kind.plate}`, read as `s[*]`, or a table"
+            cause = (scope.symbols[edge.source].span, "declared here")
+            scope.problems.add(code, edge.span, message, "more than each element", cause=cause, help=help)
+            return
     for plate in sorted(_orders_mixed(edges)):
         one, other = next((a, b) for a in edges for b in edges if a.past == b.past == plate and a.tree != b.tree)
         message = f"`{one.reader}` reads elements of `{plate}` in two orders, so that none of them comes first"

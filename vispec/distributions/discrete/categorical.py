@@ -8,7 +8,7 @@ from vispec.catalog import Distribution
 from vispec.lazy import torch
 from vispec.program import build
 from vispec.program.axis import Axis
-from vispec.program.node import Call, Node, Part
+from vispec.program.node import Call, Map, Node, Part
 
 Params = tuple[tuple[str, Node, tuple[Axis, ...]], ...]
 
@@ -35,7 +35,15 @@ def categorical_start(value: torch.Tensor, size: int) -> tuple[torch.Tensor]:
 
 def categorical_program(value: Node, own: Mapping[str, tuple[Axis, ...]], probs: Node) -> Node:
     """The entry of log p that the value points at."""
-    return build.pick(build.log(probs), {own["probs"][-1]: build.apply("int", value)})
+    return entry_of(build.log(probs), own["probs"][-1], build.apply("int", value))
+
+
+def entry_of(log_probs: Node, axis: Axis, value: Node) -> Node:
+    """Of a choice between laws that of each, so that no law is copied as a whole."""
+    match log_probs:
+        case Map("where", (test, then, otherwise)) if axis not in test.axes:
+            return build.where(test, entry_of(then, axis, value), entry_of(otherwise, axis, value))
+    return build.pick(log_probs, {axis: value})
 
 
 def categorical_divergence(q: Params, p: Params) -> Node:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from vispec.factors import structured
 from vispec.factors.frame import Frame
@@ -65,12 +66,16 @@ def values_axis(frame: Frame, variable: Variable) -> Axis:
 
 
 def hold(
-    roots: list[Node], sites: Mapping[str, Site], values: Mapping[str, Axis], hints: dict[Node, str]
+    roots: list[Node],
+    sites: Mapping[str, Site],
+    values: Mapping[str, Axis],
+    hints: dict[Node, str],
+    several: Mapping[int, Axis] = MappingProxyType({}),
 ) -> tuple[list[Node], Held]:
     """The roots with summed sites in the form of their values, and what reads which. values: latent → axis of one's values;
-    hints: what the spec calls nodes."""
+    hints: what the spec calls nodes. several: of roots by number, a plate of which each element's part counts several times."""
     roots = sink(roots, values)
-    held = Held(values, joined(roots, sites))
+    held = Held(values, joined(roots, sites, several))
     for name, site in sites.items():
         along = held.along[name]
         held.own[name] = joint(name, values[name], along) if along else values[name]
@@ -95,9 +100,9 @@ def is_reading(node: Node, names: Collection[str]) -> bool:
 # ---- what is read as a whole
 
 
-def joined(roots: list[Node], sites: Mapping[str, Site]) -> dict[str, tuple[Axis, ...]]:
+def joined(roots: list[Node], sites: Mapping[str, Site], several: Mapping[int, Axis]) -> dict[str, tuple[Axis, ...]]:
     """For each latent the plates along which something reads it as a whole, at several indices together, or at an index that is
-    summed itself.
+    summed itself; or by a root of which an element of a plate counts `several` times.
 
     alive: of each node the axes along which it has readings, with the site and its axis on which they are then joined."""
     found: dict[str, set[Axis]] = {name: set() for name in sites}
@@ -124,6 +129,10 @@ def joined(roots: list[Node], sites: Mapping[str, Site]) -> dict[str, tuple[Axis
             if along in used:
                 found[site.name].add(axis)
         alive[node] = frozenset(each for each in inner if each[0] not in used)
+    for at, plate in several.items():
+        for axis, site, own in alive[roots[at]]:
+            if axis is plate:
+                found[site.name].add(own)
     return {name: tuple(axis for axis in sites[name].order if axis in axes) for name, axes in found.items()}
 
 

@@ -45,6 +45,7 @@ def joint(
     nodes = dict[str, tuple[Node, tuple[str, ...]]]()
     summed = [name for name, found in treatments.items() if found.kind == "sum"]
     hidden = dict[str, tuple[Axis, ...]]()  # of a parse, the values of a node and its children; of stretches likewise
+    decided = dict[str, Axis]()  # what each element of a plate decides, once for each of its dependents
     values = {name: values_axis(frame, model.variable[name]) for name in summed}
     for name in f.factors:
         variable = model.variable[name]
@@ -55,6 +56,8 @@ def joint(
             if variable.role == "partial":
                 phrases, ends = structured.evidence(frame, variable, parts_)
                 scores, hidden[name] = scores | phrases | {"seen": seen(frame, variable)}, (*parts_.hidden, *ends)
+            if "decisions" in scores:
+                decided[f"decisions_{name}"] = frame.plate(str(variable.type.plate))
             own = (values[name],) if parts_.hidden else ()
             nodes |= {f"{r}_{name}": (build.spread(n, own), element_plates(variable)) for r, n in scores.items()}
             if not parts_.whole:
@@ -84,7 +87,8 @@ def joint(
         parts = without({name: draws.held[site_of(frame, name)] for name in gaussian}, f, parts)
     if pairs := [name for name in integrated if name in model.pairs]:
         parts = without_pairs(pairs, f, parts, summed)
-    found, held = hold([each.node for each in parts], sites, values, frame.hints)
+    along = {at: decided[each.name] for at, each in enumerate(parts) if each.name in decided}
+    found, held = hold([each.node for each in parts], sites, values, frame.hints, along)
     factors = tuple(
         replace(each, node=node if each.asks else named(frame, each.name, node))
         for each, node in zip(parts, found, strict=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 from vispec.catalog import distributions
 from vispec.diagnostics import Diagnostic, Label
 from vispec.model.model import Conditional, Draw, Expression, Law, Model, NetCall, Ref, Select, Variable
-from vispec.model.walk import law_parts, walk
+from vispec.model.walk import grown_trees, law_parts, walk
 from vispec.trunk import table_of
 
 ROOT_SYMBOL = frozenset({"token", "category"})
@@ -51,10 +51,27 @@ def law_problems(variable: Variable, model: Model) -> Iterator[Diagnostic]:
         inner = replace(variable.type, along=None)
         help_ = f"declare it inside `{variable.type.along}`, as `{inner}`"
         yield Diagnostic("V702", message, Label(variable.law.span), help=help_)
+    if name in grown_trees(model) and variable.law is not None:
+        yield from _own_heads(variable, law_parts(variable.law), model)
     for guide in model.guide:
         if guide.name == name:
             message = f"a guide for the {what} `{name}` is not compiled"
             yield Diagnostic("V702", message, Label(guide.span), help=f"leave it out: {several} are summed out exactly")
+
+
+def _own_heads(variable: Variable, parts: Sequence[Expression], model: Model) -> Iterator[Diagnostic]:
+    """What an element decides is known of it alone, not of it and its head."""
+    lets, todo = dict(model.let), [*parts]
+    while todo:
+        for e in walk(todo.pop()):
+            read = getattr(e, "name", None)
+            if read == variable.name and variable.law is not None:
+                message = f"what an element decides reads its own head, `{read}`, which is not compiled"
+                help = "let it read the element and what stands around it"
+                yield Diagnostic("V702", message, Label(e.span, "its head"), (Label(variable.law.span, "decided here"),), help)
+                return
+            if read in lets:
+                todo.append(lets.pop(read).value)
 
 
 def root_problems(model: Model) -> Iterator[Diagnostic]:

@@ -31,6 +31,8 @@ def log_density(variable: Variable, law: m.Law, at: Place, scene: Scene) -> Tens
         if not length:
             return torch.zeros((), dtype=torch.float64)
         variable, value = replace(variable, type=replace(variable.type, shape=(), whole_of=None)), value[length - 1]
+    if draw.distribution == "HeadOutward":
+        return trees.outward(draw, tuple(value.tolist()), *both_ways(draw.args[0][1], at, scene))
     if variable.type.domain == "tree":
         return trees.log_density(draw, value, {name: evaluate(expression, at, scene) for name, expression in draw.args})
     if variable.type.domain == "parse":
@@ -277,6 +279,17 @@ def bernoulli(draw: m.Draw, value: Tensor, at: Place, scene: Scene) -> Tensor:
         p = evaluate(expression, at, scene).double().expand(value.shape)
         return torch.where(value == 1, p, 1 - p).log().sum()
     return -torch.logaddexp(torch.zeros_like(odds), torch.where(value == 1, -odds, odds)).sum()
+
+
+def both_ways(e: m.Expression, at: Place, scene: Scene) -> tuple[Tensor, Tensor]:
+    """log p and log (1 - p) of probabilities, or of a sequence of them; of what a net gives for each element by its log-odds."""
+    let = scene.model.let.get(e.name) if isinstance(e, m.All) else None
+    if isinstance(e, m.All) and let is not None and isinstance(let.value, m.NetCall):
+        places = [{**at, e.plate: index} for index in range(scene.row.count(e.plate, at))]
+        odds = torch.stack([raw_head(let.value, place, scene) for place in places]) if places else torch.zeros(0, 2, 2)
+        return -torch.logaddexp(torch.zeros_like(odds), -odds), -torch.logaddexp(torch.zeros_like(odds), odds)
+    p = evaluate(e, at, scene).double()
+    return p.log(), (1 - p).log()
 
 
 @cache

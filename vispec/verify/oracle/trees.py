@@ -68,14 +68,8 @@ def random_tree(count: int, generator: Generator, options: Options = ()) -> Tens
 
 
 def log_density(draw: m.Draw, heads: Tensor, params: dict[str, Tensor]) -> Tensor:
-    """log p(heads) under Uniform() or DependencyTree(head, dependent, root), each param one entry per element; or of what the
-    elements decide under HeadOutward(stop), of each or of all (2, 2)."""
+    """log p(heads) under Uniform() or DependencyTree(head, dependent, root), each param one entry per element."""
     count = len(heads)
-    if draw.distribution == "HeadOutward":
-        stop = params["stop"].double()
-        stop = stop.expand(count, 2, 2)
-        told = tuple(heads.tolist())
-        return outward(told, stop) if is_tree(told, draw.options) else torch.tensor(-torch.inf, dtype=torch.float64)
     if draw.distribution not in ("Uniform", "DependencyTree"):
         raise NotCheckedError(f"{draw.distribution} on trees")
     if not is_tree(tuple(heads.tolist()), draw.options):
@@ -84,15 +78,18 @@ def log_density(draw: m.Draw, heads: Tensor, params: dict[str, Tensor]) -> Tenso
     return score(tuple(heads.tolist()), params) - scores.logsumexp(0)
 
 
-def outward(heads: Heads, stop: Tensor) -> Tensor:
-    """The logarithm of the probability of what the elements decide, one after the other."""
+def outward(draw: m.Draw, heads: Heads, stop: Tensor, go_on: Tensor) -> Tensor:
+    """log p(heads) under HeadOutward: of what the elements decide, one after the other. stop, go_on: the logarithms of the
+    probabilities of each element, or of all (2, 2)."""
+    if not is_tree(heads, draw.options):
+        return torch.tensor(-torch.inf, dtype=torch.float64)
+    stop, go_on = (each.expand(len(heads), 2, 2) for each in (stop, go_on))
     total = torch.zeros((), dtype=torch.float64)
     for element in range(1, len(heads) + 1):
         for after, side in enumerate((range(1, element), range(element + 1, len(heads) + 1))):
             taken = sum(heads[each - 1] == element for each in side)
             for number in range(taken + 1):
-                stops = stop[element - 1, after, int(number == 0)]
-                total = total + (stops if number == taken else 1 - stops).log()
+                total = total + (stop if number == taken else go_on)[element - 1, after, int(number == 0)]
     return total
 
 
