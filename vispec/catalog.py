@@ -37,9 +37,9 @@ class Distribution:
            that of the lengths of stretches. The sum over all values is their structure's.
     spans: of a law on trees of labelled stretches, `spans(params, first, last, label)` builds the score of each label over each
            stretch, on these axes; the sum over all trees normalises it.
-    decisions: of a law on trees whose elements decide what hangs from them, `decisions(params, name, plate)` builds the logarithm
-           of the probability of each decision of each element, along the plate and axes of its own, which it gives too. Such a
-           law is one on trees of all numbers of elements, and may read what each element is given its head.
+    decisions: of a law on trees whose elements decide what hangs from them, `decisions(params, name, plate)` builds the
+           logarithm of the probability of each decision of each element, along the plate and axes of its own, which it gives
+           too. Such a law is one on trees of all numbers of elements, and may read what each element is given its head.
     says: of a law on a structure, what each of its values is, of the options that laws on them have.
     path: `path(noise, **params)` builds a draw with a gradient of noise(kind), "normal" or "uniform" numbers.
     divergences: prior → `(q's params, p's params)` that builds KL(q ‖ p) of a guide of this law where torch's is not wanted.

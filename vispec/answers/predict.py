@@ -13,6 +13,7 @@ from vispec.answers.reading import Say, fills, load_given, load_shown, say_flat
 from vispec.answers.show import Aligned, labels_of
 from vispec.model.model import Variable
 from vispec.model.problems import did_you_mean, listed
+from vispec.model.walk import grown_trees
 from vispec.train.data import Dataset
 from vispec.train.errors import OptionError, RunError
 from vispec.train.reading import Reading
@@ -102,6 +103,9 @@ def predictions(run: Run, data: Dataset, rule: str, how: How) -> Iterator[Told]:
     module = run.load(how.place)
     if has_whole_stretches(run.model):
         raise RunError(f"words are stretches of what is given here: {ASK_STRETCHES}")
+    if (grown := grown_trees(run.model)) and not hasattr(module, "predict"):
+        tells = "`vispec posterior RUN DATA --query mode` tells the best heads of a latent tree"
+        raise RunError(f"drawing from the law of `{grown[0]}` is not compiled, so nothing is predicted: {tells}")
     if not hasattr(module, "predict"):
         raise RunError("this model has nothing to predict")
     many = {} if how.samples is None else {"samples": how.samples}

@@ -12,6 +12,7 @@ from vispec.answers.how import How
 from vispec.answers.questions import ASK_STRETCHES, has_whole_stretches
 from vispec.answers.reading import Say, load_given, say_flat
 from vispec.model.model import Variable
+from vispec.model.walk import grown_trees
 from vispec.train.data import Dataset
 from vispec.train.errors import OptionError, RunError
 from vispec.train.reading import Reading
@@ -37,6 +38,8 @@ def sample(
     say_flat(run, say)
     if has_whole_stretches(run.model):
         raise RunError(f"words are stretches of what is given here, which nothing draws: {ASK_STRETCHES}")
+    if grown := grown_trees(run.model):
+        raise RunError(f"the law of `{grown[0]}` says how many elements there are too, and drawing from it is not compiled")
     check_lengths(run, lengths)
     needed = [variable.name for variable in run.model.variables if variable.role == "given"]
     if needed and not data:

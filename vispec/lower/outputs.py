@@ -18,10 +18,10 @@ from vispec.lower.decode import Decoded, decoded
 from vispec.lower.generate import Generated, generate
 from vispec.lower.otherwise import Otherwise, otherwise
 from vispec.lower.sleep import slept
-from vispec.model.walk import grown_trees
 from vispec.lower.weights import Weighed, weighed
 from vispec.model.constant import constant_lets
 from vispec.model.model import Let, Model
+from vispec.model.walk import grown_trees
 from vispec.plan.held.adds import TRAINING
 from vispec.plan.held.setting import Setting
 from vispec.plan.held.shared import Shared

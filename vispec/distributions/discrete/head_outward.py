@@ -1,6 +1,6 @@
-"""HeadOutward(stop) on projective trees: the dependents of each element come one after the other, from the nearest on, before it
-and after it, and each time it decides whether to take one more (Klein and Manning, "Corpus-based induction of syntactic
-structure", 2004: the dependency model with valence).
+"""HeadOutward(stop) on projective trees: the dependents of each element come one after the other, from the nearest on, before
+it and after it, and each time it decides whether to take one more (Klein and Manning, "Corpus-based induction of syntactic
+structure: models of dependency and constituency", 2004: the dependency model with valence).
 
 stop: unit[2, 2], the probability to stop, of each element of the tree's plate or one for all: by the side, 0 before the element
 and 1 after it, and by whether the decision is on the first dependent there, 1, or on a later one, 0. An element with k > 0

@@ -4,12 +4,12 @@ stretches of elements, O(n³) time and 16 n² numbers a row.
 
     Z = Σ_trees exp(Σ_i arcs[i, head of i, first i] + Σ_h Σ_sides of h its decisions)
 
-arcs (*B, n, 1 + n, 2): element i hangs from the root by arc 0, exactly one does, or from element h - 1 by arc h; last by whether
-it is the first that its head takes on that side, the nearest, 1, or a later one, 0. decisions (*B, n, 2, 2, 2) of an element: on
-the side before it, 0, or after it, 1; about its first dependent there, 1, or a later one, 0; to stop, 0, or to go on, 1. An
-element with k dependents on a side has one decision to go on for each of them and one to stop, so with none that to stop at the
-first. The root decides nothing. -inf is impossible, length (*B,) says how many elements each tree has, the rest is not read; a
-tree of no elements has Z = 1.
+arcs (*B, n, 1 + n, 2): element i hangs from the root by arc 0, exactly one does, or from element h - 1 by arc h; last by
+whether it is the first that its head takes on that side, the nearest, 1, or a later one, 0. decisions (*B, n, 2, 2, 2) of an
+element: on the side before it, 0, or after it, 1; about its first dependent there, 1, or a later one, 0; to stop, 0, or to go
+on, 1. An element with k dependents on a side has one decision to go on for each of them and one to stop, so with none that to
+stop at the first. The root decides nothing. -inf is impossible, length (*B,) says how many elements each tree has, the rest is
+not read; a tree of no elements has Z = 1.
 
 As in kernels/trees/projective.py (Eisner 1996), with stretches i..j under their first or their last element that are closed,
 the head having decided to stop; going on, it having decided to take another; or an arc between i and j laid. With g = go on:

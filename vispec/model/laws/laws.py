@@ -123,7 +123,13 @@ def _draw(
     good = [parameter_fits(scope, entry, target, name, value) for name, value in found.values]
     if all(good) and found.complete:
         good.append(bounds_fit(scope, whole, target, around) if around else ends_fit(scope, entry, target, dict(args)))
-    if entry.support in ("tree", "spans") and entry.decisions is None and all(good) and found.complete and target.type is not None:
+    if (
+        entry.support in ("tree", "spans")
+        and entry.decisions is None
+        and all(good)
+        and found.complete
+        and target.type is not None
+    ):
         good.append(arcs_fit(scope, entry, dict(args)))
     if not all(good) or not found.complete or target.type is None or options is None:
         return None

@@ -170,7 +170,9 @@ def _decided(scope: Scope, entry: Distribution, target: Target, kind: Type, name
     message = f"`{name}` of `{entry.name}` is `unit[2, 2]`, of each element of `{kind.plate}` or one for all, and this is "
     message += f"`{value.type}`" + ("" if along else f" along `{value.type.over}`")
     cause = (target.span, f"`{target.name} : {kind}`")
-    help = f"its rows are the sides, before an element and after it, its columns a later decision there and the first; by a word "
+    help = (
+        "its rows are the sides, before an element and after it, its columns a later decision there and the first; by a word "
+    )
     help += f"it is looked up: `{name}[x[*]]` of `plate w[V]: param {name} : unit[2, 2]`"
     scope.problems.add("V409", value.span, message, "not `unit[2, 2]`", cause=cause, help=help)
     return False

@@ -12,8 +12,8 @@ from vispec.model.types import WHAT, WHOLE_DOMAINS, Type
 from vispec.model.values.applying import apply_function, apply_operator, condition, is_scalar
 from vispec.model.values.conform import const, join
 from vispec.model.values.elements import index_event
-from vispec.model.values.heads import below_root, property_of
 from vispec.model.values.functions import plain
+from vispec.model.values.heads import below_root, property_of
 from vispec.model.values.indexing import index_symbol
 from vispec.model.values.labels import compared
 from vispec.model.values.ranges import narrowest, range_of

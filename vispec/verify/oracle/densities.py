@@ -282,7 +282,7 @@ def bernoulli(draw: m.Draw, value: Tensor, at: Place, scene: Scene) -> Tensor:
 
 
 def both_ways(e: m.Expression, at: Place, scene: Scene) -> tuple[Tensor, Tensor]:
-    """log p and log (1 - p) of probabilities, or of a sequence of them; of what a net gives for each element by its log-odds."""
+    """log p and log (1 - p) of probabilities, or of a sequence of them; what a net gives for each element by its log-odds."""
     let = scene.model.let.get(e.name) if isinstance(e, m.All) else None
     if isinstance(e, m.All) and let is not None and isinstance(let.value, m.NetCall):
         places = [{**at, e.plate: index} for index in range(scene.row.count(e.plate, at))]
