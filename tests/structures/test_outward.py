@@ -79,7 +79,8 @@ def test_scores_of_trees_and_their_number():
         torch.testing.assert_close(outward_log_prob(*none).exp(), torch.tensor(float(count), dtype=torch.float64))
         given = random(n, 2.0, 0.1, n)
         told = torch.tensor(trees, dtype=torch.long).reshape(count, n)
-        found = outward_score(*(part.expand(count, *part.shape) for part in given), told)
+        arcs, decisions = (part.expand(count, *part.shape) for part in given)
+        found = outward_score(arcs, decisions, told)
         torch.testing.assert_close(found, every(n, given))
 
 

@@ -57,9 +57,9 @@ def outward_total(total, arcs: Tensor, decisions: Tensor, length: Tensor | None 
     arcs, decisions, lengths, batch = outward_rows(arcs, decisions, length)
     with torch.no_grad():
         found = outward_summed(arcs, decisions, lengths, whole_of, share_of)[1:]
-    chosen = zip((arcs, decisions), found, strict=True)
-    score = sum(torch.where(times > 0, each * times.to(each.dtype), 0.0).flatten(1).sum(1) for each, times in chosen)
-    score = score.view(batch)
+    both = zip((arcs, decisions), found, strict=True)
+    parts = [torch.where(times > 0, each * times.to(each.dtype), 0.0).flatten(1).sum(1) for each, times in both]
+    score = (parts[0] + parts[1]).view(batch)
     value = score if total is maximum else score + (log_z - score).detach()
     return torch.where(log_z > -torch.inf, value, -torch.inf)
 
