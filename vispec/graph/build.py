@@ -4,7 +4,7 @@ An edge runs from what is read to its reader. The model's own edges other than t
 graph; edges of the guide usually run against them.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -13,6 +13,7 @@ import networkx as nx
 
 from vispec.graph.reads import Read, reads
 from vispec.model.model import Embedding, Let, Model, Net, Param, Plate, Stage, Variable
+from vispec.model.walk import grown_trees
 from vispec.trunk import table_of
 
 
@@ -22,7 +23,8 @@ class ModelGraph:
 
     A node is a name with: kind ("variable", "param", "let", "net", "embedding"), role (of a variable; "latent" for a net with a
     prior; else None), plates (outermost first), type (None for nets and embeddings), span, guide (True for a `let` of a guide).
-    An edge has: access (see graph.reads), past (it reaches into the past), lag (how far, None for a whole prefix), plate (along
+    An edge has: access (see graph.reads), past (it reaches into the past; or a tree's elements, each of which is there before what
+    hangs from it, are read to decide of that), lag (how far, None for a whole prefix), plate (along
     which it reaches past its own element), via (the nets on the way), guide (it belongs to the guide). Two edges between the
     same nodes differ in some of these.
     """
@@ -58,8 +60,9 @@ def build_graph(model: Model) -> ModelGraph:
         graph.add_node(node.name, **_attributes(node, model))
     for let in model.guide_lets:
         graph.add_node(let.name, **_attributes(let, model) | {"guide": True})
+    grown = {name: model.variable[name].type.plate for name in grown_trees(model)}
     for reader, read, guide in _all_reads(model):
-        _connect(graph, reader, read, guide)
+        _connect(graph, reader, read, guide, grown)
     return ModelGraph(model, graph)
 
 
@@ -96,10 +99,10 @@ def _priors(prior: object, trunk: Iterable[Stage]) -> list:
     return [law for law in (prior, *(stage.prior for stage in trunk)) if law is not None]
 
 
-def _connect(graph: nx.MultiDiGraph, reader: str, read: Read, guide: bool) -> None:
+def _connect(graph: nx.MultiDiGraph, reader: str, read: Read, guide: bool, grown: Mapping[str, str | None]) -> None:
     if read.name not in graph:
         raise AssertionError(f"{reader!r} reads {read.name!r}, which the model does not declare")
-    past = read.access in ("past", "prefix")
+    past = read.access in ("past", "prefix") or (read.access == "all" and read.plate == grown.get(reader))
     facts = {"access": read.access, "past": past, "lag": read.lag, "plate": read.plate, "via": read.via, "guide": guide}
     graph.add_edge(read.name, reader, key=tuple(facts.values()), **facts)
 
