@@ -23,10 +23,10 @@ class ModelGraph:
 
     A node is a name with: kind ("variable", "param", "let", "net", "embedding"), role (of a variable; "latent" for a net with a
     prior; else None), plates (outermost first), type (None for nets and embeddings), span, guide (True for a `let` of a guide).
-    An edge has: access (see graph.reads), past (it reaches into the past; or a tree's elements, each of which is there before what
-    hangs from it, are read to decide of that), lag (how far, None for a whole prefix), plate (along
-    which it reaches past its own element), via (the nets on the way), guide (it belongs to the guide). Two edges between the
-    same nodes differ in some of these.
+    An edge has: access (see graph.reads), past (it reaches into the past; or what a tree's elements decide reads them, each of
+    of which is there before what hangs from it), lag (how far, None for a whole prefix), plate (along which it reaches past its
+    own element), via (the nets on the way), guide (it belongs to the guide). Two edges between the same nodes differ in some of
+    these.
     """
 
     model: Model
