@@ -1,12 +1,16 @@
-"""`golden(name, text)` compares with a file of tests/golden; `pytest --update-golden` writes the files, to be reviewed."""
+"""`golden(name, text)` compares with a file of tests/golden; `pytest --update-golden` writes the files, to be reviewed.
+
+VISPEC_SLOW=3/8 leaves out of the tests that slow.txt names, mostly fits to their end, all but the third eighth."""
 
 import os
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 GOLDEN = Path(__file__).with_name("golden")
+SLOW = Path(__file__).with_name("slow.txt")
 
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores: more threads would wait for each other
@@ -19,6 +23,19 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden files instead of comparing with them")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if share := os.environ.get("VISPEC_SLOW"):
+        part, parts = map(int, share.split("/"))
+        slow = set(SLOW.read_text(encoding="utf-8").split())
+        left_out = [
+            item
+            for item in items
+            if item.nodeid.partition("[")[0] in slow and zlib.crc32(item.nodeid.encode()) % parts != part % parts
+        ]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
 
 
 @pytest.fixture
