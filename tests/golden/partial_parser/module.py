@@ -94,24 +94,26 @@ from torch.nn import functional as F
 
 
 class Score(nn.Module):
-    """(words: token[V]*) → (head: real[128]*, dependent: real[128]*, root: real*):
+    """(words: token[V]*) → (head: real[256]*, dependent: real[256]*, root: real*):
 
-    lstm(embed=128, hidden=128, bidirectional)
+    embed(128) |> dropout(0.33) |> lstm(hidden=256, layers=2, bidirectional, dropout=0.33) |> dropout(0.33)
     """
 
     def __init__(self, V: int):
         super().__init__()
         self.embed = nn.Embedding(V, 128)
-        self.lstm = Bidirectional("LSTM", 128, 128)
-        self.out = nn.Linear(256, 257)
+        self.dropout = nn.Dropout(0.33)
+        self.lstm = Bidirectional("LSTM", 128, 256, 2, dropout=0.33)
+        self.dropout2 = nn.Dropout(0.33)
+        self.out = nn.Linear(512, 513)
 
     def features(self, words: Tensor, words_mask: Tensor | None = None) -> Tensor:
-        """words (*B, T) → (*B, T, 256)."""
-        return self.lstm(self.embed(words), words_mask)
+        """words (*B, T) → (*B, T, 512)."""
+        return self.dropout2(self.lstm(self.dropout(self.embed(words)), words_mask))
 
     def forward(self, words: Tensor, words_mask: Tensor | None = None) -> tuple[Tensor, ...]:
-        """head (*B, T, 128), dependent (*B, T, 128), root (*B, T)."""
-        head, dependent, root = self.out(self.features(words, words_mask=words_mask)).split((128, 128, 1), -1)
+        """head (*B, T, 256), dependent (*B, T, 256), root (*B, T)."""
+        head, dependent, root = self.out(self.features(words, words_mask=words_mask)).split((256, 256, 1), -1)
         return head, dependent, root.squeeze(-1)
 
 
@@ -141,7 +143,7 @@ class PartialParser(nn.Module):
         y = batch["y"]  # (sentence, i)
         y_len = batch["y_len"]  # (sentence,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (sentence, i)
-        score_head, score_dependent, score_root = self.score(y, words_mask=inside_i)  # (sentence, i, 128), (sentence, i)
+        score_head, score_dependent, score_root = self.score(y, words_mask=inside_i)  # (sentence, i, 256), (sentence, i)
         arc = arc_scores(score_head, score_dependent, score_root)  # (sentence, i, i and root)
         head = batch["head"]  # (sentence, i)
         test = torch.arange(y.shape[1] + 1, device=self.one.device) != head[:, :, None]  # (sentence, i, head)
@@ -163,7 +165,7 @@ class PartialParser(nn.Module):
         y = batch["y"]  # (sentence, i)
         y_len = batch["y_len"]  # (sentence,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (sentence, i)
-        score_head, score_dependent, score_root = self.score(y, words_mask=inside_i)  # (sentence, i, 128), (sentence, i)
+        score_head, score_dependent, score_root = self.score(y, words_mask=inside_i)  # (sentence, i, 256), (sentence, i)
         arc = arc_scores(score_head, score_dependent, score_root)  # (sentence, i, i and root)
         head = batch["head"]  # (sentence, i)
         test = torch.arange(tilt["head"].shape[2], device=self.one.device) != head[:, :, None]  # (sentence, i, head)
@@ -201,7 +203,7 @@ class PartialParser(nn.Module):
         y = batch["y"]  # (sentence, i)
         y_len = batch["y_len"]  # (sentence,)
         inside_i = torch.arange(y.shape[1], device=self.one.device) < y_len[:, None]  # (sentence, i)
-        score_head, score_dependent, score_root = self.score(y, words_mask=inside_i)  # (sentence, i, 128), (sentence, i)
+        score_head, score_dependent, score_root = self.score(y, words_mask=inside_i)  # (sentence, i, 256), (sentence, i)
         arc = arc_scores(score_head, score_dependent, score_root)  # (sentence, i, i and root)
         head = decide_projective(arc, length=y_len, read=False, rule=rule)  # (sentence, i)
         head_padded = up_to_the_ends(head, inside_i)  # (sentence, i)
