@@ -16,7 +16,10 @@ struct Sweep : Lanes<S> {
   const Chains<S>& c;
   const Shared<S>& shared;
   const int64_t K, P, chunk, keep;  // states; with padding; steps whose pairs are counted at once; elements that are kept
+  const bool apart;  // whether `total` is added up elsewhere now and then: in a long sum each term would lose digits
   Memory<S> own, back, alpha, seen, scale, pair, in, rest, after, row, total;
+  Memory<double> totals;
+  int64_t since = 0;  // how many elements are in `total` alone
   std::vector<uint8_t> reach;
   const S* forth = nullptr;
   double level = 0;                  // by what the weights of forth were divided, as a logarithm
@@ -25,13 +28,13 @@ struct Sweep : Lanes<S> {
 
   Sweep(const Chains<S>& all, const Shared<S>& of_all)
       : c(all), shared(of_all), K(all.K), P(of_all.P), chunk(all.own_trans || all.steps > 1 ? 1 : 16),
-        keep(all.init_grad ? all.T : 1), own(all.own_trans ? K * P : 0), back(K * P), alpha(keep * N * P),
-        seen(all.index ? 0 : keep * N * P), scale(all.T * N), pair(K * P), in(N * P), rest(N * P), after(chunk * N * P),
-        row(P), total(all.index && all.init_grad ? all.R * P : 0), reach(2 * K) {}
+        keep(all.init_grad ? all.T : 1), apart(!wide && all.index && all.init_grad && all.R <= 4096),
+        own(all.own_trans ? K * P : 0), back(K * P), alpha(keep * N * P), seen(all.index ? 0 : keep * N * P), scale(all.T * N),
+        pair(K * P), in(N * P), rest(N * P), after(chunk * N * P), row(P), total(all.index && all.init_grad ? all.R * P : 0), totals(apart ? all.R * P : 0), reach(2 * K) {}
 
   bool has_room() const {
     const S* all[] = {own, back, alpha, seen, scale, pair, in, rest, after, row, total};
-    return std::find(std::begin(all), std::end(all), nullptr) == std::end(all);
+    return totals.data && std::find(std::begin(all), std::end(all), nullptr) == std::end(all);
   }
 
   int64_t which(int64_t chain, int64_t step) const { return (c.own_trans ? chain * c.steps : 0) + (c.steps > 1 ? step : 0); }
@@ -199,6 +202,7 @@ struct Sweep : Lanes<S> {
         if (!c.index) std::memcpy(c.rows_grad + (b * c.T + t) * K, to, K * sizeof(S));
         for (int64_t j = 0; !t && j < K; j++) c.init_grad[(c.own_init ? b * K : 0) + j] += a[j] * (beta[j] * up) * share;
       }
+      if (apart && (since += M) >= std::max(c.R, int64_t(256))) add_up();
       if (!t) break;
       take_back(chain[0], t - 1);
       if ((t - 1) % chunk == 0) pairs<M>(t, std::min(chunk, longest - t));
@@ -206,6 +210,13 @@ struct Sweep : Lanes<S> {
       product<M>(back, in, rest);
     }
   }
+
+  void add_up() {
+    for (int64_t i = 0; i < c.R * P; i++) totals[i] += total[i], total[i] = 0;
+    since = 0;
+  }
+
+  S of_row(int64_t r, int64_t k) const { return S((apart ? totals[r * P + k] : 0) + total[r * P + k]); }
 
   // Of the states before and at elements t .. t + count - 1, but for the transitions; of `after` the first count steps.
   template <int M>
@@ -224,9 +235,7 @@ struct Sweep : Lanes<S> {
 
   template <int M, int R, int W>
   void patch(int64_t t, int64_t count, int64_t i, int64_t j) {
-    V sum[R][W];
-    for (int r = 0; r < R; r++)
-      for (int w = 0; w < W; w++) sum[r][w] = A::at(pair + (i + r) * P + j + w * L);
+    V sum[R][W] = {};  // by themselves first: in a long sum each term would lose digits
     for (int64_t s = 0; s < count; s++)
       for (int n = 0; n < M; n++) {
         const S *before = alpha + ((t - 1 + s) * N + n) * P + i, *from = after + (s * N + n) * P + j;
@@ -237,7 +246,7 @@ struct Sweep : Lanes<S> {
         }
       }
     for (int r = 0; r < R; r++)
-      for (int w = 0; w < W; w++) A::at(pair + (i + r) * P + j + w * L) = sum[r][w];
+      for (int w = 0; w < W; w++) A::at(pair + (i + r) * P + j + w * L) += sum[r][w];
   }
 
   void settle(int64_t chain, int64_t step) {  // pairs into the gradient, by transitions that are held
@@ -292,7 +301,7 @@ struct Worker {
       for (int64_t k = 0; k < all.K; k++)
         for (int64_t i = r; i < std::min(r + 16, all.R); i++) {
           S& to = all.rows_grad[i * all.row + k * all.column];
-          to = (own ? to : S(0)) + sweep.total[i * sweep.P + k];
+          to = (own ? to : S(0)) + sweep.of_row(i, k);
         }
   }
 };

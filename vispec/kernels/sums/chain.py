@@ -250,32 +250,48 @@ def pairs_of(links) -> Tensor:
 
 
 def log_sums(init: Tensor, trans: Tensor, obs: Tensor, length: Tensor, grad: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """As scaled_sums, in log space: exact for any potentials, several times slower."""
+    """As scaled_sums, in log space: exact for any potentials, several times slower. The largest number of each element is 0, as
+    those that grow with the chain would lose digits."""
     (B, T, K), n = obs.shape, trans.shape[1]
-    forward = [init + obs[:, 0]]
+    start, log_z = levelled(init + obs[:, 0])
+    forward = [start]
     for t in range(1, T):
-        new = torch.logsumexp(forward[-1][:, :, None] + trans[:, (t - 1) % n], 1) + obs[:, t]
+        new, top = levelled(torch.logsumexp(forward[-1][:, :, None] + trans[:, (t - 1) % n], 1) + obs[:, t])
         forward.append(torch.where((t < length)[:, None], new, forward[-1]))
-    log_z = torch.logsumexp(forward[-1], 1).masked_fill(length == 0, 0)
+        log_z = log_z + torch.where(t < length, top, 0)
+    log_z = (log_z + torch.logsumexp(forward[-1], 1)).masked_fill(length == 0, 0)
     sure = torch.zeros_like(length, dtype=torch.bool)
     if not grad:
         return log_z, obs.new_empty(0), obs.new_empty(0), sure
     rest = remainders(trans, obs, length)
-    base = log_z.clamp(min=torch.finfo(obs.dtype).min)[:, None]  # an impossible chain has no posterior, only zeros
     inside = torch.arange(T, device=obs.device)[:, None] < length
-    state = torch.stack([(a + b - base).exp() for a, b in zip(forward, rest, strict=True)]).where(inside[..., None], 0)
+    state = torch.stack([proportions(a + b) for a, b in zip(forward, rest, strict=True)]).where(inside[..., None], 0)
     pair = torch.zeros(B, n, K, K, dtype=obs.dtype, device=obs.device)
     for t in range(1, T):
-        joint = forward[t - 1][:, :, None] + trans[:, (t - 1) % n] + (obs[:, t] + rest[t] - base)[:, None]
-        pair[:, (t - 1) % n] += joint.exp().where(inside[t, :, None, None], 0)
+        joint = forward[t - 1][:, :, None] + trans[:, (t - 1) % n] + (obs[:, t] + rest[t])[:, None]
+        pair[:, (t - 1) % n] += proportions(joint).where(inside[t, :, None, None], 0)
     return log_z, state, pair, sure
 
 
+def levelled(x: Tensor) -> tuple[Tensor, Tensor]:
+    """x (B, K) less its largest, and that (B,); 0 where nothing is possible."""
+    top = x.amax(1)
+    top = top.masked_fill(top == -torch.inf, 0)
+    return x - top[:, None], top
+
+
+def proportions(joint: Tensor) -> Tensor:
+    """exp of what is proportional to it, normalised (B, ...); of an impossible chain, zeros."""
+    flat = joint.flatten(1)
+    whole = flat.logsumexp(1, keepdim=True).clamp(min=torch.finfo(joint.dtype).min)
+    return (flat - whole).exp().view(joint.shape)
+
+
 def remainders(trans: Tensor, obs: Tensor, length: Tensor) -> list[Tensor]:
-    """For each t (B, K): the log weight of all that follows state k at t."""
+    """For each t (B, K): the log weight of all that follows state k at t, but for a term that is the same for all k."""
     (B, T, K), n = obs.shape, trans.shape[1]
     rest = [obs.new_zeros(B, K)]
     for t in range(T - 1, 0, -1):
-        new = torch.logsumexp(trans[:, (t - 1) % n] + (obs[:, t] + rest[-1])[:, None], 2)
+        new = levelled(torch.logsumexp(trans[:, (t - 1) % n] + (obs[:, t] + rest[-1])[:, None], 2))[0]
         rest.append(torch.where((t < length)[:, None], new, 0))
     return rest[::-1]
