@@ -58,8 +58,10 @@ from torch.nn import functional as F
 # sums.chain: chain_shapes
 # sums.chain: chain_sums
 # sums.chain: fill
+# sums.chain: levelled
 # sums.chain: log_sums
 # sums.chain: pairs_of
+# sums.chain: proportions
 # sums.chain: remainders
 # sums.chain: scaled_sums
 # sums.chain: sums

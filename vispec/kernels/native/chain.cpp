@@ -28,9 +28,10 @@ struct Sweep : Lanes<S> {
 
   Sweep(const Chains<S>& all, const Shared<S>& of_all)
       : c(all), shared(of_all), K(all.K), P(of_all.P), chunk(all.own_trans || all.steps > 1 ? 1 : 16),
-        keep(all.init_grad ? all.T : 1), apart(!wide && all.index && all.init_grad && all.R <= 4096),
+        keep(all.init_grad ? all.T : 1), apart(!wide && all.index && all.init_grad && all.B * all.T > 16 * all.R),
         own(all.own_trans ? K * P : 0), back(K * P), alpha(keep * N * P), seen(all.index ? 0 : keep * N * P), scale(all.T * N),
-        pair(K * P), in(N * P), rest(N * P), after(chunk * N * P), row(P), total(all.index && all.init_grad ? all.R * P : 0), totals(apart ? all.R * P : 0), reach(2 * K) {}
+        pair(K * P), in(N * P), rest(N * P), after(chunk * N * P), row(P),
+        total(all.index && all.init_grad ? all.R * P : 0), totals(apart ? all.R * P : 0), reach(2 * K) {}
 
   bool has_room() const {
     const S* all[] = {own, back, alpha, seen, scale, pair, in, rest, after, row, total};
@@ -216,7 +217,9 @@ struct Sweep : Lanes<S> {
     since = 0;
   }
 
-  S of_row(int64_t r, int64_t k) const { return S((apart ? totals[r * P + k] : 0) + total[r * P + k]); }
+  void finish() {  // all that was seen is in `total`
+    for (int64_t i = 0; apart && i < c.R * P; i++) total[i] += totals[i];
+  }
 
   // Of the states before and at elements t .. t + count - 1, but for the transitions; of `after` the first count steps.
   template <int M>
@@ -275,6 +278,7 @@ struct Sweep : Lanes<S> {
   void all(const int64_t* chain, int64_t count) {
     for (; !c.own_trans && count >= N; chain += N, count -= N) some<N>(chain);
     for (; count; chain++, count--) some<1>(chain);
+    finish();
   }
 };
 
@@ -301,7 +305,7 @@ struct Worker {
       for (int64_t k = 0; k < all.K; k++)
         for (int64_t i = r; i < std::min(r + 16, all.R); i++) {
           S& to = all.rows_grad[i * all.row + k * all.column];
-          to = (own ? to : S(0)) + sweep.of_row(i, k);
+          to = (own ? to : S(0)) + sweep.total[i * sweep.P + k];
         }
   }
 };
