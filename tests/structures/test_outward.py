@@ -1,11 +1,15 @@
 """Sums over projective trees whose heads decide whether to go on, against all trees one by one; and models with them."""
 
+import json
 from functools import cache
+from pathlib import Path
 
 import pytest
 import torch
+from click.testing import CliRunner
 from torch import Tensor
 
+from vispec.cli.main import main
 from vispec.diagnostics import SpecError
 from vispec.kernels.sums.algebra import maximum, sampled
 from vispec.kernels.told.queries import Entropic
@@ -229,3 +233,24 @@ def test_what_is_refused(code: str):
     with pytest.raises(SpecError) as caught:
         plan_of(check_model(parse(Source("m.vispec", REFUSED[code]))))
     assert code in {each.code for each in caught.value.diagnostics}
+
+
+def test_commands(tmp_path: Path):
+    """The best trees are told; nothing is drawn, and it is said why."""
+    spec, data, run = tmp_path / "m.vispec", tmp_path / "d.txt", str(tmp_path / "run")
+    spec.write_text(DMV)
+    data.write_text("the dog sleeps\ndogs sleep\nsleep\n")
+
+    def command(*arguments: str, code: int = 0) -> str:
+        result = CliRunner().invoke(main, list(arguments))
+        assert result.exit_code == code, result.output
+        return result.output
+
+    fit = "--set", "optimizer=adam(lr=0.1)", "--epochs", "3", "--no-verify", "--out", run
+    command("fit", str(spec), str(data), *fit)
+    told = command("posterior", run, str(data), "--query", "mode", "--jsonl").splitlines()
+    heads = [tuple(json.loads(line)["head"]) for line in told if line.startswith("{")]
+    assert [len(each) for each in heads] == [3, 2, 1]
+    assert all(each in all_trees(len(each), PROJECTIVE) for each in heads)
+    for asked in (("sample", run, "-n", "2"), ("predict", run, str(data))):
+        assert "is not compiled" in command(*asked, code=1)

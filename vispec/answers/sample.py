@@ -11,7 +11,7 @@ from vispec.answers.decoding import end_of
 from vispec.answers.how import How
 from vispec.answers.questions import ASK_STRETCHES, has_whole_stretches
 from vispec.answers.reading import Say, load_given, say_flat
-from vispec.model.model import Variable
+from vispec.model.model import Model, Variable
 from vispec.model.walk import grown_trees
 from vispec.train.data import Dataset
 from vispec.train.errors import OptionError, RunError
@@ -36,16 +36,21 @@ def sample(
     """`count` rows of every variable. data: holds the `given` variables, if there are any; its rows repeat. lengths: of ragged
     plates, else drawn as in the training data. Raises DataError, RunError, OptionError."""
     say_flat(run, say)
-    if has_whole_stretches(run.model):
-        raise RunError(f"words are stretches of what is given here, which nothing draws: {ASK_STRETCHES}")
-    if grown := grown_trees(run.model):
-        raise RunError(f"the law of `{grown[0]}` says how many elements there are too, and drawing from it is not compiled")
+    check_drawn(run.model)
     check_lengths(run, lengths)
     needed = [variable.name for variable in run.model.variables if variable.role == "given"]
     if needed and not data:
         raise OptionError(f"the model is given `{'`, `'.join(needed)}`; name the DATA that has it")
     given = load_given(run, data, reading, say) if needed else None
     return draws(run, given, count, lengths, how)
+
+
+def check_drawn(model: Model) -> None:
+    """RunError for a model whose modules draw no rows."""
+    if has_whole_stretches(model):
+        raise RunError(f"words are stretches of what is given here, which nothing draws: {ASK_STRETCHES}")
+    if grown := grown_trees(model):
+        raise RunError(f"the law of `{grown[0]}` says how many elements there are too, and drawing from it is not compiled")
 
 
 def check_lengths(run: Run, lengths: Mapping[str, int]) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vispec.answers.sample import given_only, plate_sizes
+from vispec.answers.sample import check_drawn, given_only, plate_sizes
 from vispec.model.extent import element_plates
 from vispec.model.model import Variable
 from vispec.model.walk import draws as laws_of
@@ -49,6 +49,7 @@ def replicate(run: Run, module: nn.Module, batch: Mapping[str, Tensor], generato
     """A draw of each variable in the place of a batch's rows, given what is given and as long as they are, but where an end
     symbol decides."""
     model, rows = run.model, len(next(iter(batch.values())))
+    check_drawn(model)
     ends = ending(model, run.encoders)
     known = given_only(run, dict(batch))
     told = {plate.name: batch[plate.length_key] for plate in model.plates if plate.ragged and plate.length_key in batch}
