@@ -111,13 +111,11 @@ def of_latent(parts: list[tuple[Tensor, Tensor | None]]) -> dict[str, Any]:
 
 def shared_divergence(module: nn.Module) -> tuple[float, float]:
     """KL of all that rows share together, for the whole of the data, as a mean over draws, and its standard error."""
-    found = Tensor()
-    while len(found) < MOST:
+    found, error = Tensor(), math.inf
+    while len(found) < MOST and error > max(PRECISE, RELATIVE * abs(float(found.mean()))):  # of nan, more draws mend nothing
         more = [module.shared()[-1] for _ in range(max(DRAWS, len(found)))]  # pyright: ignore[reportCallIssue]
         found = torch.cat([found, torch.stack(more).double().cpu()])
         error = float(found.std()) / math.sqrt(len(found))
-        if not error > max(PRECISE, RELATIVE * abs(float(found.mean()))):  # or nan, which more draws would not mend
-            break
     return -float(found.mean()), error
 
 

@@ -57,8 +57,8 @@ def final_score(
     shared = found["shared_kl"] if found is not None and score.bound == "expected" else None
     if found is None or shared is None:
         return replace(score, diagnostics=found)
-    errors = score.standard_error, found["shared_kl_error"]
-    error = None if None in errors else math.hypot(*errors)
+    known = score.standard_error
+    error = None if known is None else math.hypot(known, found["shared_kl_error"])
     return replace(score, diagnostics=found, evidence_bound=score.log_prob - shared, evidence_bound_error=error)
 
 
