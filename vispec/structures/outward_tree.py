@@ -135,7 +135,7 @@ ENTRY = StructureKind(
     "one chart over stretches, with what heads decide",
     call,
     called="a projective tree",
-    summed="projective trees",
+    summed="valence trees",
     domain=TREE,
     valid=partial(valid_by, "vispec.kernels.trees.projective:is_projective"),
     score=score,

@@ -4,7 +4,7 @@
 
     outward_tree_head = outward_tree of head along i (one chart over stretches, with what heads decide) of decisions_head, log_x
 
-    head  projective trees, summed; discrete; a projective tree along i: one chart over stretches, with what heads decide
+    head  valence trees, summed; discrete; a projective tree along i: one chart over stretches, with what heads decide
     x     data; scored at the data
 """
 

@@ -71,15 +71,22 @@ def all_own(squares: Sequence[Placed], name: str, axis: Axis) -> bool:
 
 
 def pointed(squares: Sequence[Placed], axes: Mapping[str, tuple[Axis, ...]], dense: Mapping[str, set[Axis]]) -> dict[str, Axis]:
-    """Of latents an axis along which no square reads two elements, though some read one by index; taken out of `dense`."""
+    """Of latents an axis along which no square reads two elements, though some read one by index; taken out of `dense`. Where a
+    square has elements along the axis itself, and reads others there than its own, several of it may read the same."""
     found = dict[str, Axis]()
     for axis in ordered({axis for of in dense.values() for axis in of}):
         names = [name for name, own in axes.items() if axis in own]
-        terms = ([term for term in each.square.form.terms if term.name in names] for each in squares)
-        places = [{dict(term.at)[axis] for term in own} for own in terms]
-        if all(len(at) < 2 and not any(isinstance(place, Axis) for place in at) for at in places) and not {*names} & {*found}:
+        if not {*names} & {*found} and all(reads_one(each, names, axis) for each in squares):
             found |= dict.fromkeys(names, axis)
     return found
+
+
+def reads_one(each: Placed, names: Sequence[str], axis: Axis) -> bool:
+    """Whether a square reads latents at one element along an axis at most: its own, or one by index if it has none there."""
+    places = {dict(term.at)[axis] for term in each.square.form.terms if term.name in names}
+    if len(places) > 1 or any(isinstance(place, Axis) for place in places):
+        return False
+    return axis not in each.axes or places <= {build.position(axis)}
 
 
 def ordered_groups(
