@@ -57,4 +57,4 @@ def test_elements_read_others_of_their_axis(text: str):
     found = verify(Source("drawn.vispec", f"param s : positive\n{text}"), seed=1, rows=3)
     errors = {check.name: check for check in found.checks if check.error is not None}
     assert {"log-probability", "gradient"} <= errors.keys()
-    assert all(check.error <= check.tolerance for check in errors.values())
+    assert all(check.error is not None and check.error <= check.tolerance for check in errors.values())
