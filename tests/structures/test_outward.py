@@ -9,6 +9,7 @@ import torch
 from click.testing import CliRunner
 from torch import Tensor
 
+from vispec.answers.show import Aligned
 from vispec.cli.main import main
 from vispec.diagnostics import SpecError
 from vispec.kernels.sums.algebra import maximum, sampled
@@ -254,3 +255,10 @@ def test_commands(tmp_path: Path):
     assert all(each in all_trees(len(each), PROJECTIVE) for each in heads)
     for asked in (("sample", run, "-n", "2"), ("predict", run, str(data))):
         assert "is not compiled" in command(*asked, code=1)
+
+
+def test_heads_are_shown_by_their_words():
+    plates = "plate n:\n    latent head : tree[i] ~ Uniform()\n    plate i:\n        observed x : token[V] ~ Categorical(w)\n"
+    model = check_model(parse(Source("m.vispec", f"vocab V\nparam w : simplex[V]\n{plates}")))
+    shown = Aligned(model, {"x": ["the", "cat", "sat"]}).label("head", [2, 3, 0])
+    assert shown == "the→cat cat→sat sat→(root)"

@@ -81,6 +81,8 @@ class Aligned:
         left = self.words(inner[0], len(value))
         points = variable.type.plate is not None and variable.type.element is None
         target = self.words(str(variable.type.plate)) if points else None
+        if variable.type.domain == "tree" and target is not None:
+            target = ["(root)", *target]  # a head counts from 1
         right = [target[v] if target is not None and isinstance(v, int) and v < len(target) else _short(v) for v in value]
         if left is None or len(left) != len(right):
             return " ".join(right)
