@@ -409,3 +409,28 @@ def test_a_spec_whose_law_is_no_number_is_no_fault_of_the_module(tmp_path: Path)
     assert check.note == "the law of `j` gives no number (nan), here and in any module"
     mended = NO_NUMBER.replace("log(q == pos + 1)", "log(q == min([pos + 1, L - 1]))")
     assert not verify(Source("tiny.vispec", mended)).differs
+
+
+FLAT = """
+param s : positive
+chain t:
+    latent  level : real ~ Flat() then Normal(level[t-1], 1)
+    partial x     : real ~ Normal(level, s)
+"""
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_rows_tell_all_that_has_no_law(seed: int) -> None:
+    """A row with no cell that is there has no log-probability, in the module or by brute force: others are compared."""
+    report = verify(Source("flat.vispec", FLAT), seed=seed)
+    assert not report.differs, str(report)
+    assert [check.name for check in report.unchecked] == ["every partial cell missing"]
+
+
+def test_what_rounding_takes_is_told() -> None:
+    """A level of which little is known before and much after: float64 has no ten digits of its determinant."""
+    vague = FLAT.replace("Flat()", "Normal(0, 3000)")
+    report = verify(Source("vague.vispec", vague), seed=4)
+    assert not report.differs, str(report)
+    (check,) = (check for check in report.checks if check.name == "every partial cell missing")
+    assert check.tolerance > 1e-10

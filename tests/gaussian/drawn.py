@@ -108,9 +108,26 @@ def rows(d: Drawn, outside: list[str], indexed: list[tuple[str, str]], label: bo
         if d.chance(0.4):
             inner += latent(d, 2, inner, [*free, "w"], chosen)
         reader(d, 2, inner, [*free, "w"], chosen)
+    if d.chance(0.3):
+        neighbours(d, latents, free, chosen)
     if d.chance(0.4):
         chain(d, 1, latents, free, chosen)
     reader(d, 1, latents, free, chosen)
+
+
+def neighbours(d: Drawn, latents: list[str], free: list[str], label: str | None) -> None:
+    """What stands along an axis and reads others there than its own: an element that the data name, an entry of a vector."""
+    if d.chance(0.5):
+        name, friend = d.name("u"), d.name("k")
+        d.say(1, f"plate p[{d.rng.choice('GH')}]:")
+        d.say(2, f"given {friend} : index[p]")
+        d.say(2, f"latent {name} : real ~ Normal({d.mean(latents, free, 1)}, {d.scale(label)})")
+        reader(d, 2, [*latents, name, f"{name}[{friend}]", f"{name}[{friend}]"], free, label)
+        return
+    name = d.name("z")
+    d.say(1, f"latent {name} : real[2] ~ {d.rng.choice(['Normal(v, r)', 'MultivariateNormal(v, L)', 'Normal(0, 1)'])}")
+    mean = d.rng.choice([name, f"{name} + {name}[1]", f"0.7 * {name} + {d.mean(latents, free, 1)}", f"v * {name}[0]"])
+    d.say(1, f"{d.rng.choice(['observed', 'partial'])} {d.name('x')} : real[2] ~ Normal({mean}, {d.scale(label)})")
 
 
 def latent(d: Drawn, depth: int, latents: list[str], free: list[str], label: str | None) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Literal
@@ -63,3 +63,9 @@ def as_long(one: Axis, other: Axis) -> bool:
 def copy(axis: Axis, hint: str | None = None, kind: Kind | None = None) -> Axis:
     """Another axis with as many elements."""
     return Axis(hint or axis.hint, kind or axis.kind, axis.size, axis.lengths, axis, axis.of, axis.more)
+
+
+def merged(axes: Sequence[Axis]) -> Axis:
+    """An axis of all elements along some, one after another."""
+    hint = "_".join(axis.hint for axis in axes)
+    return copy(axes[0]) if len(axes) == 1 else Axis(hint, "plate", of=tuple(axes))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from vispec.program import build
-from vispec.program.axis import Axis
+from vispec.program.axis import Axis, merged
 from vispec.program.node import Call, Node, Part
 
 ONE = "vispec.kernels.sums.scatter:add_by_index"
@@ -23,9 +23,9 @@ def added_at(x: Node, at: Sequence[tuple[Axis, Node]], over: Sequence[Axis]) -> 
     around = frozenset[Axis]().union(*(index.axes for index in indices)) - {*over}
     x = build.spread(x, {*around, *over})
     rest = tuple(sorted(x.axes - around - {*over}, key=lambda axis: axis.serial))
-    number = Axis("_".join(axis.hint for axis in over), "plate")
-    merged = [build.merge(build.spread(index, around if len(at) > 1 else ()), over, number) for index in indices]
-    given = ((build.merge(x, over, number), (number, *rest), ""), *((index, (number,), "") for index in merged))
+    number = merged(over)
+    indices = [build.merge(build.spread(index, around if len(at) > 1 else ()), over, number) for index in indices]
+    given = ((build.merge(x, over, number), (number, *rest), ""), *((index, (number,), "") for index in indices))
     places = tuple(axis for axis, _ in at)
-    sizes = tuple(zip(("size", "size_too"), places, strict=False))
+    sizes = (*zip(("size", "size_too"), places, strict=False), *([("rest", len(rest))] if rest else []))
     return Part(Call("kernel", ONE if len(at) == 1 else TWO, given, (((*places, *rest), "real"),), sizes), 0)

@@ -17,6 +17,11 @@ from vispec.verify.trial import Trial, finite_unknowns, log_prob_given
 VALUE, GRADIENT, MARGINAL, SINGLE = 1e-10, 1e-8, 1e-8, 1e-4
 
 
+def allowed(tolerance: float, trial: Trial) -> float:
+    """A tolerance, wider where brute force itself has fewer digits than it asks for."""
+    return tolerance * max(1.0, trial.rounding / VALUE)
+
+
 def guarded(name: str, compare: Callable[[], Check], needed: bool = False) -> Check:
     """The check, with what brute force cannot evaluate and what the module does not survive told apart. needed: NoNumberError
     is raised."""
@@ -51,7 +56,7 @@ def worst(gaps: Iterable[float]) -> float:
 
 def check_log_prob(trial: Trial, name: str = "log-probability") -> Check:
     got = trial.emitted(trial.batch)
-    return Check(name, trial.count, distance(got, trial.log_prob), VALUE)
+    return Check(name, trial.count, distance(got, trial.log_prob), allowed(VALUE, trial))
 
 
 def check_gradient(trial: Trial, name: str = "gradient") -> Check:
@@ -66,7 +71,9 @@ def check_gradient(trial: Trial, name: str = "gradient") -> Check:
         return Check(name, failure="not finite with the impossible rows")
     if trial.built.module.exact and any(bool(gradient.any()) for gradient in trial.gradients(log_prob, ~possible).values()):
         return Check(name, failure="not 0 for the impossible rows")
-    return Check(name, sum(value.numel() for value in expected.values()), gradient_gap(got, expected), GRADIENT)
+    return Check(
+        name, sum(value.numel() for value in expected.values()), gradient_gap(got, expected), allowed(GRADIENT, trial)
+    )
 
 
 def gradient_gap(got: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:
@@ -132,7 +139,7 @@ def check_moments(trial: Trial, name: str = "posterior moments") -> Check:
             told = got[latent]
             for one, other in ((told["mean"], mean), (told["sd"], deviation)):
                 gaps.append(distance(finite(one[index][place]), finite(other)))
-    return Check(name, len(gaps), max(gaps) if gaps else None, MARGINAL)
+    return Check(name, len(gaps), worst(gaps) if gaps else None, allowed(MARGINAL, trial))
 
 
 def finite(value: Tensor) -> Tensor:

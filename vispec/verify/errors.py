@@ -7,3 +7,7 @@ class NotCheckedError(Exception):
 
 class NoNumberError(NotCheckedError):
     """A law of the spec itself gives nan, so that no module could be right."""
+
+
+class ImproperError(NotCheckedError):
+    """A posterior that cannot be normed: the data say nothing of what a `Flat()` says nothing of."""

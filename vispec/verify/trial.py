@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 
 import torch
 from torch import Generator, Tensor
@@ -10,12 +11,12 @@ from torch import Generator, Tensor
 from vispec.model.model import Apply, Model, Variable
 from vispec.model.values.ranges import CASTS
 from vispec.model.walk import law_parts, walk
-from vispec.plan.treat import told_apart
+from vispec.plan.treat import draws_of, told_apart
 from vispec.verify.bounds.shared import Shared, draw_shared
 from vispec.verify.build import Built, Emitted
-from vispec.verify.data import Batch, random_batch, read_rows
-from vispec.verify.errors import NotCheckedError
-from vispec.verify.oracle.oracle import Enumeration, enumerate_log_prob, unknown_cells
+from vispec.verify.data import Batch, random_batch, read_rows, row_count
+from vispec.verify.errors import ImproperError, NotCheckedError
+from vispec.verify.oracle.oracle import Assignment, Enumeration, enumerate_log_prob, unknown_cells
 from vispec.verify.oracle.row import ENUMERABLE, Cell, Row, in_data, place_of
 
 
@@ -58,6 +59,11 @@ class Trial:
         rest = [self._enumerated(sample) for sample in range(1, len(self.shared.samples))]
         values = [torch.stack([enumeration.log_prob for enumeration in one]) for one in (self.enumerations, *rest)]
         return torch.stack(values).mean(0)
+
+    @property
+    def rounding(self) -> float:
+        """How far brute force itself may be off by what float64 holds."""
+        return max(enumeration.rounding for enumeration in self.enumerations)
 
     def gradients(self, log_prob: Tensor, rows: Tensor | None = None) -> Mapping[str, Tensor]:
         """Of the weighted sum over (some) rows, for every parameter of the module; zeros where nothing depends on it."""
@@ -124,7 +130,7 @@ def terms_of(built: Built, row: Row) -> int:
     return total
 
 
-MANY = 40  # rows drawn for each that is wanted, where casts must hold
+MANY = 40  # rows drawn for each that is wanted, where not all will do
 
 
 def has_casts(model: Model) -> bool:
@@ -134,15 +140,40 @@ def has_casts(model: Model) -> bool:
     return any(isinstance(e, Apply) and e.function in CASTS for value in values for e in walk(value))
 
 
-def _with_casts(built: Built, batch: Batch, rows: int, many: int) -> Batch:
-    """So many rows of a batch in which all casts hold; what one of them does not hold for has no log-probability."""
+def has_flat(model: Model) -> bool:
+    """Whether something integrated has a law that says nothing of it, so that a row's data must."""
+    return any(draw.distribution == "Flat" for name in model.gaussian or () for draw in draws_of(model.variable[name]))
+
+
+def _suitable(built: Built, batch: Batch, rows: int, missing: float) -> Batch:
+    """So many rows of a batch in which all casts hold, and that tell all that has no law: others have no log-probability.
+    Where every cell is missing, none do."""
+    frames = read_rows(built.model, built.sizes, batch, row_count(built.model, batch))
     with torch.no_grad():
-        shared = draw_shared(built, read_rows(built.model, built.sizes, batch, 1)[0])
-        kept = (~log_prob_given(built.module, batch, shared.passed).isnan()).nonzero().flatten()[:rows]
+        shared = draw_shared(built, frames[0])
+        good = torch.ones(len(frames), dtype=torch.bool)
+        if has_casts(built.model):
+            good = ~log_prob_given(built.module, batch, shared.passed).isnan()
+    kept = good.nonzero().flatten().tolist()
+    if told := has_flat(built.model) and missing < 1:
+        kept = list(islice((b for b in kept if _proper(built, frames[b], shared.samples[0])), rows))
     if len(kept) < rows:
-        raise NotCheckedError("of random rows, too few are such that the casts of the spec hold")
+        lack = "tell all that has no law" if told else "are such that the casts of the spec hold"
+        raise NotCheckedError(f"of random rows, too few {lack}")
     mine = {v.name for v in built.model.variables if in_data(built.model, v.plates)}
-    return {key: value if key in built.model.variable and key not in mine else value[kept] for key, value in batch.items()}
+    picked = torch.tensor(kept[:rows])
+    return {key: value if key in built.model.variable and key not in mine else value[picked] for key, value in batch.items()}
+
+
+def _proper(built: Built, row: Row, given: Assignment) -> bool:
+    """Whether the posterior of what is integrated can be normed."""
+    try:
+        enumerate_log_prob(built.model, built.module, row, given)
+    except ImproperError:
+        return False
+    except NotCheckedError:  # to be told of by a check
+        pass
+    return True
 
 
 def small_batch(built: Built, rows: int, generator: Generator, limit: int, missing: float = 0.4) -> tuple[Batch, int]:
@@ -150,10 +181,10 @@ def small_batch(built: Built, rows: int, generator: Generator, limit: int, missi
     batch: Batch = {}
     terms = 0
     for longest in (3, 2, 1):
-        many = rows * MANY if has_casts(built.model) else rows
+        many = rows * MANY if has_casts(built.model) or has_flat(built.model) else rows
         batch = random_batch(built.model, built.sizes, many, generator, longest, missing)
         if many > rows:
-            batch = _with_casts(built, batch, rows, many)
+            batch = _suitable(built, batch, rows, missing)
         terms = max(terms_of(built, row) for row in read_rows(built.model, built.sizes, batch, rows))
         if terms <= limit:
             break

@@ -171,10 +171,7 @@ def _other_parameters(trial: Trial, generator: Generator) -> Iterator[Check]:
     built = trial.built
     if any(variable.role == "partial" for variable in built.model.variables):
         for missing, name in ((1.0, "every partial cell missing"), (0.0, "no partial cell missing")):
-            batch, terms = small_batch(built, trial.count, generator, LIMIT, missing)
-            other = Trial(built, batch, trial.count)
-            reason = _beyond(built, terms)
-            yield Check(name, skipped=reason) if reason else guarded(name, lambda t=other, n=name: checks.check_log_prob(t, n))
+            yield guarded(name, lambda m=missing, n=name: _with_missing(trial, generator, m, n))
     if any(param.type.domain == "simplex" and param.name in built.own for param in built.model.params):
         randomise(built, generator, zeros=0.4)
         zeros = Trial(built, trial.batch, trial.count)
@@ -182,6 +179,14 @@ def _other_parameters(trial: Trial, generator: Generator) -> Iterator[Check]:
         yield guarded("exact zeros: gradient", lambda: checks.check_gradient(zeros, "exact zeros: gradient"))
     if sums(built) and finite_unknowns(built) and not checks.has_shaped_unknowns(trial):
         yield from _extremes(trial, generator)
+
+
+def _with_missing(trial: Trial, generator: Generator, missing: float, name: str) -> Check:
+    """Another batch, so large a part of whose partial cells is missing."""
+    batch, terms = small_batch(trial.built, trial.count, generator, LIMIT, missing)
+    if reason := _beyond(trial.built, terms):
+        return Check(name, skipped=reason)
+    return checks.check_log_prob(Trial(trial.built, batch, trial.count), name)
 
 
 def _extremes(trial: Trial, generator: Generator) -> Iterator[Check]:

@@ -11,7 +11,7 @@ from vispec.plan.gaussian.sizes import sum_of
 from vispec.plan.gaussian.squares import KERNELS
 from vispec.program import build
 from vispec.program.affine.forms import Form, Term, added, densified
-from vispec.program.axis import Axis, ordered
+from vispec.program.axis import Axis, merged, ordered
 from vispec.program.cost import Numbers
 from vispec.program.entry import entry
 from vispec.program.node import Call, Node, Part
@@ -76,7 +76,7 @@ class Matrices:
         if not square.linear:
             if not over:
                 return build.mul(vector, build.rename(vector, {group.row: group.column}))
-            number = Axis("_".join(axis.hint for axis in ordered(over)), "plate")
+            number = merged(ordered(over))
             given = ((build.merge(vector, ordered(over), number), (number, group.row), ""),)
             return Part(Call("kernel", f"{KERNELS}:gram", given, (((group.row, group.column), "real"),), ()), 0)
         last = self.vector(Form(build.node(0.0)), group.every, group.column, build.node(1.0))
@@ -95,7 +95,7 @@ class Matrices:
         at = [(axis, place) for axis, place in self.places(form, group).items() if place is not build.position(axis)]
         if each.square.linear or not over or len(at) > 1 or not self.are_few(group.every):
             return None
-        number = through(ordered(over))
+        number = merged(ordered(over))
         there = build.both(*(build.inside(axis) for axis in ordered(each.axes)))
         columns = self.numbers(self.laid(form), group.every)
 
@@ -154,12 +154,6 @@ class Matrices:
         """Which element of each axis of a group's own a form reads."""
         terms = (term for term in form.terms if self.group[term.name] in (group, *group.ancestors))
         return {axis: place for t in terms for axis, place in t.at if axis in group.own and isinstance(place, Node)}
-
-
-def through(axes: Sequence[Axis]) -> Axis:
-    """An axis of all elements along some."""
-    hint = "_".join(axis.hint for axis in axes)
-    return Axis(hint, "plate", like=axes[0]) if len(axes) == 1 else Axis(hint, "plate", of=tuple(axes))
 
 
 def by_index(each: Placed) -> bool:

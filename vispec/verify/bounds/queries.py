@@ -10,7 +10,7 @@ from torch import Tensor
 from vispec.model.model import Past, Variable
 from vispec.model.walk import law_parts, walk
 from vispec.verify.build import randomise
-from vispec.verify.checks import MARGINAL, VALUE, best_value, distance
+from vispec.verify.checks import MARGINAL, VALUE, best_value, distance, worst
 from vispec.verify.oracle.oracle import Enumeration
 from vispec.verify.oracle.parses import of_nodes
 from vispec.verify.oracle.row import Cell, labels_of, place_of
@@ -27,7 +27,7 @@ def check_entropy(trial: Trial) -> Check:
         return Check("posterior entropy", skipped="several draws")
     rows = [i for i, each in enumerate(trial.enumerations) if each.cells and bool(each.log_prob > -torch.inf)]
     gaps = [distance(got["(joint)"][i], trial.enumerations[i].entropy) for i in rows]
-    return Check("posterior entropy", len(gaps), max(gaps) if gaps else None, MARGINAL)
+    return Check("posterior entropy", len(gaps), worst(gaps) if gaps else None, MARGINAL)
 
 
 def check_divergence(trial: Trial, seed: int = 0, zeros: float = 0.0) -> Check:
@@ -43,7 +43,7 @@ def check_divergence(trial: Trial, seed: int = 0, zeros: float = 0.0) -> Check:
             for cell in p.cells if bool(q.log_prob > -torch.inf) else ():
                 expected, found = divergence(p.marginal(cell), q.marginal(cell)), got[cell[0]][index][cell[1]]
                 gaps.append(distance(found[tuple(map(slice, expected.shape))], expected))
-    return Check("posterior divergence", len(gaps), max(gaps) if gaps else None, MARGINAL)
+    return Check("posterior divergence", len(gaps), worst(gaps) if gaps else None, MARGINAL)
 
 
 def log_posterior(each: Enumeration) -> Tensor:
@@ -89,7 +89,7 @@ def check_pairs(trial: Trial) -> Check:
                         gaps.append(distance(found.sum(dim), marginals[name][index][one[1]][: expected.shape[1 - dim]]))
                     left[here] = 0
             gaps.append(float(left.abs().sum()))
-    return Check("pairs in chains", len(gaps), max(gaps) if gaps else None, MARGINAL)
+    return Check("pairs in chains", len(gaps), worst(gaps) if gaps else None, MARGINAL)
 
 
 def pair_marginal(trial: Trial, index: int, before: Cell, cell: Cell) -> Tensor:
@@ -122,7 +122,7 @@ def check_best_parses(trial: Trial) -> Check:
         gaps += [distance(each.log_joint_at({each.cells[0]: v}), found[rank]) for rank, v in enumerate(values)]
         if len({*values}) < possible or bool((found[possible:] > -torch.inf).any()):
             return Check(f"{BEST} best", failure=f"row {index}: a parse twice, or one too many")
-    return Check(f"{BEST} best", len(gaps), max(gaps) if gaps else None, VALUE)
+    return Check(f"{BEST} best", len(gaps), worst(gaps) if gaps else None, VALUE)
 
 
 def check_k_best(trial: Trial) -> Check:
@@ -146,4 +146,4 @@ def check_k_best(trial: Trial) -> Check:
         gaps += [distance(each.log_joint_at(value), found[rank]) for rank, value in enumerate(chosen)]
         if len({tuple(value.items()) for value in chosen}) < possible or bool((found[possible:] > -torch.inf).any()):
             return Check(f"{BEST} best", failure=f"row {index}: an assignment twice, or one too many")
-    return Check(f"{BEST} best", len(gaps), max(gaps) if gaps else None, VALUE)
+    return Check(f"{BEST} best", len(gaps), worst(gaps) if gaps else None, VALUE)

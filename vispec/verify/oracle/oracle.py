@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vispec.model import model as m
 from vispec.model.model import Model, Variable
-from vispec.verify.errors import NoNumberError, NotCheckedError
+from vispec.verify.errors import ImproperError, NoNumberError, NotCheckedError
 from vispec.verify.oracle.densities import log_density
 from vispec.verify.oracle.expressions import Scene, Value
 from vispec.verify.oracle.labelled import Labelled, label_marginals
@@ -26,13 +26,14 @@ Factor = tuple[Variable, m.Law, Cell]
 class Enumeration:
     """Every assignment of a row's unknown finite cells. log_joint (N,): their joint log-densities; choices (N, cells): the
     position of each cell's value in its support. integrated: of each Gaussian cell its mean and variance (N, *event) under each
-    of these."""
+    of these. rounding: how far float64 may be off in what is integrated."""
 
     cells: tuple[Cell, ...]
     supports: tuple[tuple[Value, ...], ...]
     choices: Tensor
     log_joint: Tensor
     integrated: Mapping[Cell, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    rounding: float = 0.0
 
     @property
     def log_prob(self) -> Tensor:
@@ -158,7 +159,7 @@ def integrated_out(
     shapes = [shape_of(model.variable[name].type, row.sizes) for name, _ in unknown]
     sizes = [math.prod(shape) for shape in shapes]
     scored = [each for each in factors(model, row) if each[2] not in left_out]
-    found, told = list[Tensor](), list[tuple[Tensor, Tensor]]()
+    found, told, rounding = list[Tensor](), list[tuple[Tensor, Tensor]](), 0.0
     for choice in choices:
         fixed = {
             cell: as_tensor(support[i], model.variable[cell[0]].type, row.sizes)
@@ -171,7 +172,8 @@ def integrated_out(
             terms = [log_density(v, law, place_of(model, v, cell), scene) for v, law, cell in scored]
             return torch.stack(terms).sum()
 
-        value, mean, variance = gaussian_integral(density, sum(sizes))
+        value, mean, variance, off = gaussian_integral(density, sum(sizes))
+        rounding = max(rounding, off)
         found.append(value)
         told.append((mean.detach(), variance.detach()))
     numbers = torch.tensor(choices, dtype=torch.int64).reshape(len(choices), len(cells))
@@ -180,31 +182,46 @@ def integrated_out(
         cell: tuple(torch.stack([one[at].reshape(shapes[at]) for one in column]) for column in parts)
         for at, cell in enumerate(unknown)
     }
-    return Enumeration(cells, supports, numbers, torch.stack(found), moments)  # type: ignore[arg-type]
+    return Enumeration(cells, supports, numbers, torch.stack(found), moments, rounding)  # type: ignore[arg-type]
 
 
-def gaussian_integral(density: Callable[[Tensor], Tensor], size: int) -> tuple[Tensor, Tensor, Tensor]:
-    """log ∫ exp density(z) dz over `size` numbers of which it is a quadratic function, and their means and variances.
+ROUGH = 1e-6  # what rounding may do to an integral that is compared with anything
 
-    Raises NotCheckedError where there is no such integral."""
+
+def gaussian_integral(density: Callable[[Tensor], Tensor], size: int) -> tuple[Tensor, Tensor, Tensor, float]:
+    """log ∫ exp density(z) dz over `size` numbers of which it is a quadratic function, their means and variances, and how far
+    rounding may be off: what float64 loses where one direction is told far better than another.
+
+    Raises ImproperError where there is no such integral."""
     zero = torch.zeros(size, dtype=torch.float64, requires_grad=True)
     value = density(zero)
     if not bool(value.isfinite()):
-        return value.detach(), torch.zeros(size), torch.zeros(size)
+        return value.detach(), torch.zeros(size), torch.zeros(size), 0.0
     if not value.requires_grad:
-        raise NotCheckedError("an improper posterior: the data say nothing of what has no law")
+        raise ImproperError("an improper posterior: the data say nothing of what has no law")
     (slope,) = torch.autograd.grad(value, zero, create_graph=True, materialize_grads=True)
     if not slope.requires_grad:
-        raise NotCheckedError("an improper posterior: the data say nothing of what has no law")
+        raise ImproperError("an improper posterior: the data say nothing of what has no law")
     rows = [torch.autograd.grad(each, zero, create_graph=True, materialize_grads=True)[0] for each in slope]
     precision = -torch.stack(rows)
-    factor, failed = torch.linalg.cholesky_ex(precision)
-    if bool(failed):
-        raise NotCheckedError("an improper posterior: the data say nothing of some direction of what has no law")
+    rounding = _rounding(precision.detach())
+    if not rounding <= ROUGH:
+        raise ImproperError("an improper posterior: the data say nothing of some direction of what has no law")
+    factor = torch.linalg.cholesky(precision)
     mean = torch.cholesky_solve(slope.unsqueeze(-1), factor).squeeze(-1)
     log_det = 2 * factor.diagonal().log().sum()
     log_z = value + 0.5 * slope @ mean - 0.5 * log_det + 0.5 * size * math.log(2 * math.pi)
-    return log_z, mean, torch.cholesky_inverse(factor).diagonal()
+    return log_z, mean, torch.cholesky_inverse(factor).diagonal(), rounding
+
+
+def _rounding(precision: Tensor) -> float:
+    """What float64 loses in a logarithm of a determinant (n, n): its roundings over the smallest eigenvalue, all directions
+    being measured in deviations of their own; infinite where there is none above 0."""
+    scale = precision.diagonal().rsqrt()
+    least = (
+        torch.linalg.eigvalsh(scale[:, None] * precision * scale).min() if bool(scale.isfinite().all()) else scale.new_zeros(())
+    )
+    return 8 * len(precision) * torch.finfo(torch.float64).eps / float(least) if float(least) > 0 else math.inf
 
 
 def factors(model: Model, row: Row) -> Iterator[Factor]:
