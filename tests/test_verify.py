@@ -428,7 +428,8 @@ def test_rows_tell_all_that_has_no_law(seed: int) -> None:
 
 
 def test_what_rounding_takes_is_told() -> None:
-    """A level of which little is known before and much after: float64 has no ten digits of its determinant."""
+    """A level of which little is known before and much after: of its determinant brute force has no ten digits in float64
+    where no cell is there, and of all gradients where some are."""
     vague = FLAT.replace("Flat()", "Normal(0, 3000)")
     report = verify(Source("vague.vispec", vague), seed=4)
     assert not report.differs, str(report)

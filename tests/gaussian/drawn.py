@@ -23,6 +23,7 @@ class Drawn:
     """A spec as it is written. open: what a mean may read: text and whether it is Gaussian."""
 
     rng: random.Random
+    vague: float = 0.07  # the share of laws that say next to nothing
     lines: list[str] = field(default_factory=list)
     count: int = 0
 
@@ -46,12 +47,14 @@ class Drawn:
         return " + ".join(terms) or self.rng.choice(["a", "0", "1.5"])
 
     def scale(self, label: str | None) -> str:
+        if self.chance(self.vague):
+            return "3e5"
         return self.rng.choice(["s", "r", "0.8", *([f"spread[{label}]"] * 2 if label else [])])
 
 
-def gaussian_spec(seed: int) -> str:
+def gaussian_spec(seed: int, vague: float = 0.07) -> str:
     """The text of one."""
-    d = Drawn(random.Random(seed))
+    d = Drawn(random.Random(seed), vague)
     label = d.chance(0.35)
     if label:
         d.say(0, "plate m[M]:")
@@ -166,7 +169,7 @@ def chain(d: Drawn, depth: int, latents: list[str], free: list[str], label: str 
         d.say(depth + 1, f"partial {name} : real ~ Normal({d.mean(latents, free, 1)}, 1) then Normal(f * {name}[t-1] + a, s)")
         return
     name = d.name("l")
-    first = d.rng.choice(["Normal(0, 1)", f"Normal({d.mean(latents, free, 1)}, s)", "Flat()"])
+    first = d.rng.choice(["Normal(0, 1)", f"Normal({d.mean(latents, free, 1)}, {d.scale(None)})", "Flat()"])
     more = f" then Normal({name}[t-1], 0.9)" if (second := d.chance(0.3)) else ""
     step = f"f * {name}[t-1] - 0.3 * {name}[t-2]" if second else d.rng.choice([f"{name}[t-1]", f"f * {name}[t-1] + a"])
     d.say(depth + 1, f"latent {name} : real ~ {first}{more} then Normal({step}, {d.scale(None)})")

@@ -13,7 +13,7 @@ from vispec.verify.build import build, randomise
 from vispec.verify.data import random_batch
 
 MEDIAN_TO_84 = 0.8413447460685429
-SEEDS = [103, 105, 111, 112, 122, 124, 125, 129, 130, 140, 143, 146, 147, 148, 151, 152, 153, 156, 158, 159, 161, 163, 169, 170]
+SEEDS = [103, 105, 111, 114, 119, 120, 122, 126, 128, 132, 133, 134, 135, 136, 140, 142, 143, 144, 145, 147, 148, 150, 151, 153]
 """Of specs that are exact, have no labels and proper posteriors, and of which some number is missing."""
 
 
@@ -42,7 +42,7 @@ def filled(module: Any, batch: dict[str, torch.Tensor], name: str, at: tuple[int
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_missing_number_has_the_law_that_the_density_says(seed: int) -> None:
-    text = gaussian_spec(seed)
+    text = gaussian_spec(seed, vague=0)  # whose densities differ enough between these values
     built = build(Source("drawn.vispec", text + "\n"), {})
     generator = torch.Generator().manual_seed(seed)
     randomise(built, generator)

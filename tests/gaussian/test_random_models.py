@@ -7,9 +7,9 @@ from tests.gaussian.drawn import gaussian_spec
 from vispec.source import Source
 from vispec.verify.verify import verify
 
-SEEDS = [*(seed for seed in range(40) if seed not in (1, 22, 26, 28, 32, 39)), 88, 1539]
-"""Of 1 and 32 the text is ambiguous; the data of 22 and 26 say nothing of a number without a law; 28 and 39 would have an
-integral for each joint value of labels along a plate, and are refused."""
+SEEDS = [seed for seed in range(44) if seed not in (5, 8, 18, 26, 28, 32, 36, 43)]
+"""Of 5 and 26 the text is ambiguous; the others would have an integral for each joint value of labels along a plate, and are
+refused, or drawn."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)

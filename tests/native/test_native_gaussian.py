@@ -1,5 +1,5 @@
-"""Filters in C++ against torch's, values and gradients: both are in float64, and as precise as each other where chains are
-ill-conditioned, so that those drawn are not. Under sanitizers as test_native_chain.py says."""
+"""Filters in C++ against torch's, values and gradients, vague noise of one number among them: both are in float64, and as
+precise as each other. Under sanitizers as test_native_chain.py says."""
 
 from collections.abc import Callable
 from random import Random
@@ -30,7 +30,7 @@ class Drawn:
         lead = (B,) if r.random() < 0.7 else (2, B)
         own = r.random() < 0.5
         self.step = torch.randn(*(lead if own else ()), T, S, S + q, dtype=torch.float64) * 0.5
-        self.noise = torch.randn(T, S, S, dtype=torch.float64) * r.choice([0.1, 0.5])
+        self.noise = torch.randn(T, S, S, dtype=torch.float64) * r.choice([0.1, 0.5, *([1e6] if S == 1 else [5.0])])
         rows = torch.randn(*lead, T, 4, S + q, dtype=torch.float64) * r.choice([0.3, 1.0])
         rows = rows * (torch.rand(*lead, T, 1, 1) > r.choice([0.0, 0.4, 1.0]))
         self.matrix = rows.mT @ rows

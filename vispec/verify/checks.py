@@ -71,9 +71,7 @@ def check_gradient(trial: Trial, name: str = "gradient") -> Check:
         return Check(name, failure="not finite with the impossible rows")
     if trial.built.module.exact and any(bool(gradient.any()) for gradient in trial.gradients(log_prob, ~possible).values()):
         return Check(name, failure="not 0 for the impossible rows")
-    return Check(
-        name, sum(value.numel() for value in expected.values()), gradient_gap(got, expected), allowed(GRADIENT, trial)
-    )
+    return Check(name, sum(value.numel() for value in expected.values()), gradient_gap(got, expected), allowed(GRADIENT, trial))
 
 
 def gradient_gap(got: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> float:

@@ -70,6 +70,7 @@ from torch.nn import functional as F
 # sums.gaussian_chain: spans
 # sums.gaussian_chain: spreads
 # sums.gaussian_chain: to_come
+# sums.gaussian_chain: told
 # sums.logsum: LogSumExp
 # sums.logsum: log_sum_exp
 # told.decide: decide

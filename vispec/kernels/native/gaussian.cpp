@@ -56,24 +56,25 @@ struct Filter {
   V *const move = vectors(room), *const start = move + SS, *const seen = start + Sq, *const pull = seen + SS,
     *const left = pull + Sq, *const spread = left + q * q, *const after = spread + SS, *const now = after + SS,
     *const mixed = now + Sq, *const found = mixed + SS, *const tall = found + SS, *const rest = tall + Sq,
-    *const link = rest + q * q, *const weight = link + SS, *const slopes = weight + SS, *const by = slopes + Sq,
-    *const pulled = by + q * q, *const own = pulled + Sq, *const below = own + Sq, *const part = below + Sq;
+    *const link = rest + q * q, *const told = link + SS, *const come = told + SS, *const by = come + Sq,
+    *const pulled = by + q * q, *const own = pulled + Sq, *const below = own + Sq, *const weight = below + Sq,
+    *const turned = weight + SS, *const slopes = turned + SS;
   int64_t first = 0, rows = 0;
 
   static V* vectors(const Memory<double>& of) { return reinterpret_cast<V*>(of.data); }
 
   explicit Filter(const NormalChains& all)
-      : c(all), room((9 * SS + 8 * Sq + 3 * q * q) * L), kept((c.by_rest ? c.T : 1) * (3 * SS + 3 * Sq) * L) {}
+      : c(all), room((11 * SS + 9 * Sq + 3 * q * q) * L), kept((c.by_rest ? c.T : 1) * (2 * SS + Sq) * L) {}
 
   bool has_room() const { return room.data && kept.data; }
 
   struct Kept {  // of an element
-    V *reached, *wide, *shrink, *before, *mean, *slope;
+    V *reached, *wide, *mean;
   };
 
   Kept at(int64_t t) const {
-    V* all = vectors(kept) + (c.by_rest ? t : 0) * (3 * SS + 3 * Sq);
-    return {all, all + SS, all + 2 * SS, all + 3 * SS, all + 3 * SS + Sq, all + 3 * SS + 2 * Sq};
+    V* all = vectors(kept) + (c.by_rest ? t : 0) * (2 * SS + Sq);
+    return {all, all + SS, all + 2 * SS};
   }
 
   void read(const double* from, int64_t row, int64_t width, int64_t n, int64_t p, V* to) const {  // (n, p) of a wider matrix
@@ -96,7 +97,10 @@ struct Filter {
     read(matrix + S, c.matrix_row, N, S, q, pull);
   }
 
-  void read_move(int64_t t) const { read(c.step + t * S * N, c.step_row, N, S, S, move); }
+  void read_step(int64_t t) const {
+    read(c.step + t * S * N, c.step_row, N, S, S, move);
+    read(c.step + t * S * N + S, c.step_row, N, S, q, start);
+  }
 
   // found = mixed^-1, by exchanges of rows so that pivots are large; mixed is lost.
   void invert(Determinant& det) const {
@@ -123,37 +127,29 @@ struct Filter {
     }
   }
 
+  // found = (1 + a b)^-1, symmetric a and b.
+  void shrink(const V* a, const V* b, Determinant& det) const {
+    for (int64_t i = 0; i < SS; i++) mixed[i] = A::all(i % (S + 1) == 0);
+    product<false, false, true>(a, b, mixed, S, S, S);
+    invert(det);
+  }
+
   void forward() const {
     Determinant det;
     std::fill(after, after + SS, V{}), std::fill(now, now + Sq, V{}), std::fill(rest, rest + q * q, V{});
     for (int64_t t = 0; t < c.T; t++) {
       const Kept k = at(t);
-      read_seen(t), read_move(t);
-      read(c.step + t * S * N + S, c.step_row, N, S, q, start);
+      read_seen(t), read_step(t);
       read(c.spread + t * SS, c.spread_row, S, S, S, k.wide);
-      read(c.matrix + t * N * N + S * N + S, c.matrix_row, N, q, q, left);
       product<false, false>(move, after, k.reached, S, S, S);
       product<false, true, true>(k.reached, move, k.wide, S, S, S);
-      for (int64_t i = 0; i < SS; i++) mixed[i] = A::all(i % (S + 1) == 0);
-      product<false, false, true>(k.wide, seen, mixed, S, S, S);
-      invert(det);
-      std::copy(found, found + SS, k.shrink), std::copy(now, now + Sq, k.before), std::copy(start, start + Sq, k.mean);
+      shrink(k.wide, seen, det);
+      std::copy(start, start + Sq, k.mean);
       product<false, false, true>(move, now, k.mean, S, S, q);
-      product<false, false>(seen, k.mean, tall, S, S, q);
-      // left + meanᵀ (seen mean + pull) + pullᵀ mean - slopeᵀ shrink wide slope
-      for (int64_t i = 0; i < Sq; i++) k.slope[i] = tall[i] += pull[i];
-      product<true, false, true>(k.mean, tall, left, q, S, q);
-      product<true, false, true>(pull, k.mean, left, q, S, q);
-      product<false, false>(k.wide, k.slope, own, S, S, q);
-      product<false, false>(k.shrink, own, tall, S, S, q);
-      for (int64_t i = 0; i < Sq; i++) tall[i] = -tall[i];
-      product<true, false, true>(k.slope, tall, left, q, S, q);
-      for (int64_t i = 0; i < q * q; i++) rest[i] += left[i];
-      product<false, false>(k.shrink, k.wide, after, S, S, S);
-      std::copy(k.mean, k.mean + Sq, own);
-      for (int64_t i = 0; i < Sq; i++) tall[i] = -pull[i];
-      product<false, false, true>(k.wide, tall, own, S, S, q);
-      product<false, false>(k.shrink, own, now, S, S, q);
+      product<false, false>(found, k.wide, after, S, S, S);
+      less(k.mean, k.wide, pull, own);
+      product<false, false>(found, own, now, S, S, q);
+      if (!c.by_rest) add_rest(t, k);
     }
     det.flush();
     if (c.by_rest) return;
@@ -161,8 +157,27 @@ struct Filter {
     for (int64_t l = 0; l < rows; l++) c.half[first + l] = 0.5 * det.log[l];
   }
 
+  // to = mean - wide pull, (S, q).
+  void less(const V* mean, const V* wide, const V* minus, V* to) const {
+    product<false, false>(wide, minus, to, S, S, q);
+    for (int64_t i = 0; i < Sq; i++) to[i] = mean[i] - to[i];
+  }
+
+  // Squares at the filtered mean, and of how far it is from what was foretold: no difference of large numbers.
+  void add_rest(int64_t t, const Kept& k) const {
+    read(c.matrix + t * N * N + S * N + S, c.matrix_row, N, q, q, left);
+    std::copy(pull, pull + Sq, slopes);
+    product<false, false, true>(seen, now, slopes, S, S, q);
+    product<true, false, true>(now, slopes, left, q, S, q);
+    product<true, false, true>(pull, now, left, q, S, q);
+    product<false, false>(k.wide, slopes, tall, S, S, q);
+    product<true, false, true>(slopes, tall, left, q, S, q);
+    for (int64_t i = 0; i < q * q; i++) rest[i] += left[i];
+  }
+
   void backward() const {
     V by_half;
+    Determinant unused;
     read(c.by_half, 1, 1, 1, 1, &by_half);
     read(c.by_rest, q * q, q, q, q, left);
     by_half *= 0.5;
@@ -171,45 +186,58 @@ struct Filter {
     for (int64_t t = c.T; t--;) {
       const Kept k = at(t);
       read_seen(t);
-      // half the gradient of the squares in the state, and how much that changes with it: of what is seen from here on
-      product<true, false>(k.shrink, k.slope, tall, S, S, q);
-      product<true, false>(k.shrink, seen, found, S, S, S);
-      if (t + 1 < c.T) {
-        product<false, false>(move, k.shrink, link, S, S, S);
-        product<true, false, true>(link, slopes, tall, S, S, q);
-        product<false, false>(weight, link, mixed, S, S, S);
-        product<true, false, true>(link, mixed, found, S, S, S);
-      }
-      std::copy(tall, tall + Sq, slopes), std::copy(found, found + SS, weight);
-      read_move(t);
+      if (t + 1 < c.T) add_later(t + 1, unused);
+      std::copy(seen, seen + SS, told), std::copy(pull, pull + Sq, come);
+      shrink(k.wide, told, unused);  // a difference of what is wide and what is told of it would have no digits
+      less(k.mean, k.wide, come, below);
+      product<false, false>(found, below, own, S, S, q);  // the posterior mean
+      if (t + 1 < c.T) write_move(t + 1);
       gradients(t, k, by_half);
     }
+    std::fill(own, own + Sq, V{});
+    write_move(0);
+  }
+
+  // To what is seen of the state before an element, what is told of it by this and all later ones.
+  void add_later(int64_t t, Determinant& unused) const {
+    read_step(t);
+    read(c.spread + t * SS, c.spread_row, S, S, S, spread);
+    shrink(told, spread, unused);
+    product<true, false>(move, found, link, S, S, S);
+    std::copy(come, come + Sq, tall);
+    product<false, false, true>(told, start, tall, S, S, q);
+    product<false, false, true>(link, tall, pull, S, S, q);
+    product<false, false>(link, told, mixed, S, S, S);
+    product<false, false, true>(mixed, move, seen, S, S, S);
+  }
+
+  // The gradient for how a state follows from that before it, whose posterior mean is in `own`.
+  void write_move(int64_t t) const {
+    product<false, true, true>(pulled, own, turned, S, q, S);
+    for (int64_t i = 0; i < SS; i++) turned[i] *= 2;
+    write(turned, c.by_step + t * S * N, c.T * S * N, N, S, S);
   }
 
   void gradients(int64_t t, const Kept& k, V by_half) const {
+    // half the gradient of the squares in the state, and how much that changes with it: of what is seen from here on
+    std::copy(come, come + Sq, slopes);
+    product<false, false, true>(told, own, slopes, S, S, q);
+    product<false, false>(told, found, weight, S, S, S);
     product<false, false>(slopes, by, pulled, S, q, q);
+    for (int64_t i = 0; i < Sq; i++) tall[i] = 2 * pulled[i];
+    write(tall, c.by_step + t * S * N + S, c.T * S * N, N, S, q);
+    product<false, false>(weight, k.reached, turned, S, S, S);
+    for (int64_t i = 0; i < SS; i++) turned[i] *= by_half;
     for (int64_t i = 0; i < Sq; i++) tall[i] = -slopes[i];
-    std::copy(k.before, k.before + Sq, below);
-    product<true, false, true>(k.reached, tall, below, S, S, q);  // before - reachedᵀ slope
-    product<false, false>(weight, k.reached, found, S, S, S);
-    for (int64_t i = 0; i < SS; i++) found[i] *= by_half;
-    product<false, true, true>(pulled, below, found, S, q, S);
-    for (int64_t i = 0; i < SS; i++) found[i] *= 2;
-    for (int64_t i = 0; i < Sq; i++) own[i] = 2 * pulled[i];
-    write(found, c.by_step + t * S * N, c.T * S * N, N, S, S);
-    write(own, c.by_step + t * S * N + S, c.T * S * N, N, S, q);
-    for (int64_t i = 0; i < SS; i++) found[i] = by_half * weight[i];
-    product<false, true, true>(pulled, tall, found, S, q, S);
-    write(found, c.by_spread + t * SS, c.T * SS, S, S, S);
-    std::copy(k.mean, k.mean + Sq, own);
-    product<false, false, true>(k.wide, tall, own, S, S, q);  // the posterior mean
+    for (int64_t i = 0; i < SS; i++) mixed[i] = by_half * weight[i];
+    product<false, true, true>(pulled, tall, mixed, S, q, S);
+    write(mixed, c.by_spread + t * SS, c.T * SS, S, S, S);
+    product<false, false>(found, k.wide, mixed, S, S, S);  // the posterior covariance
+    for (int64_t i = 0; i < SS; i++) mixed[i] *= by_half;
     product<false, false>(own, by, below, S, q, q);
-    product<false, false>(weight, k.wide, mixed, S, S, S);
-    product<false, false>(k.wide, mixed, found, S, S, S);
-    for (int64_t i = 0; i < SS; i++) found[i] = by_half * (k.wide[i] - found[i]);
-    product<false, true, true>(below, own, found, S, q, S);
+    product<false, true, true>(below, own, mixed, S, q, S);
     double* matrix = c.by_matrix + t * N * N;
-    write(found, matrix, c.T * N * N, N, S, S);
+    write(mixed, matrix, c.T * N * N, N, S, S);
     write(below, matrix + S, c.T * N * N, N, S, q);
     for (int64_t i = 0; i < q; i++)
       for (int64_t j = 0; j < S; j++) tall[i * S + j] = below[j * q + i];

@@ -61,7 +61,7 @@ def spans(step: Tensor, spread: Tensor, matrix: Tensor) -> tuple[Tensor, ...]:
     shrink = inverse(unit + spread @ seen)
     after_all = shrink @ spread
     slope = seen @ start + pull
-    left = move.mT @ (unit - seen @ after_all)
+    left = move.mT @ shrink.mT
     return shrink @ move, shrink @ (start - spread @ pull), after_all, -left @ slope, left @ seen @ move
 
 
@@ -125,25 +125,27 @@ class EliminatedChain(torch.autograd.Function):
     @staticmethod
     def forward(ctx, step, spread, matrix):
         size = step.shape[-2]
-        before, reached, mean, wide, shrink = filtered(step, spread, matrix)
-        pull, rest = matrix[..., :size, size:], matrix[..., size:, size:]
-        slope = matrix[..., :size, :size] @ mean + pull
-        crossed = mean.mT @ pull
-        rest = rest + mean.mT @ (slope - pull) + crossed + crossed.mT - slope.mT @ (shrink @ (wide @ slope))
-        ctx.save_for_backward(step, spread, matrix, before, reached, mean, wide, shrink, slope)
+        reached, mean, now, wide, shrink = filtered(step, spread, matrix)
+        pull = matrix[..., :size, size:]
+        slope = matrix[..., :size, :size] @ now + pull
+        # squares at the filtered mean, and of how far it is from what was foretold: no difference of large numbers
+        rest = matrix[..., size:, size:] + now.mT @ slope + pull.mT @ now + slope.mT @ (wide @ slope)
+        ctx.save_for_backward(step, spread, matrix, reached, mean, wide)
         return rest.sum(-3), (-0.5 * log_det(shrink).sum(-1)).expand(step.shape[:-3]).clone()
 
     @staticmethod
     @first_derivative
     def backward(ctx, grad_rest, grad_half):
-        step, spread, matrix, before, reached, mean, wide, shrink, slope = ctx.saved_tensors
-        slope, weight = to_come(step, spread, matrix, mean, wide, shrink, slope)
+        step, spread, matrix, reached, mean, wide = ctx.saved_tensors
+        seen, pull = to_come(step, spread, matrix)
+        shrink = shrunk(wide, seen)  # a difference of what is wide and what is told of it would have no digits
+        own, left_over = shrink @ (mean - wide @ pull), shrink @ wide  # the posterior mean and covariance
+        slope, weight = seen @ own + pull, seen @ shrink
         grad, half = (grad_rest + grad_rest.mT)[..., None, :, :] / 2, grad_half[..., None, None, None] / 2
         pulled = slope @ grad
-        by_move = 2 * (pulled @ (before - reached.mT @ slope).mT + half * (weight @ reached))
-        own = mean - wide @ slope  # the posterior mean
+        by_move = 2 * (pulled @ one_later(own).mT + half * (weight @ reached))
         below = own @ grad
-        top = torch.cat([below @ own.mT + half * (wide - wide @ weight @ wide), below], -1)
+        top = torch.cat([below @ own.mT + half * left_over, below], -1)
         left = grad.expand(*below.shape[:-2], *grad.shape[-2:])
         by_matrix = torch.cat([top, torch.cat([below.mT, left], -1)], -2)
         return torch.cat([by_move, 2 * pulled], -1), half * weight - pulled @ slope.mT, by_matrix
@@ -153,21 +155,21 @@ ELIMINATIONS = [EliminatedChain.apply]  # the last one is asked
 
 
 def filtered(step: Tensor, spread: Tensor, matrix: Tensor) -> tuple[Tensor, ...]:
-    """The Kalman filter: mean (..., T, S, q) of the state before each, given what is seen up to it; how that varies with each
-    state (..., T, S, S); mean and spread of each given the same; and by what seeing it shrinks its spread.
+    """The Kalman filter: how the state before each varies with it (..., T, S, S), given what is seen before it; mean (..., T,
+    S, q) given the same, and with what is seen of itself; spread before that; and by what seeing it shrinks its spread.
 
     What spreads is of one row where it is that of all: they are as long then, and the same is seen of each."""
     size = step.shape[-2]
     move, start = step[..., :size], step[..., size:]
     seen, pull = matrix[..., :size, :size], matrix[..., :size, size:]
     if at_once(step):
-        before, after_all = (one_later(part) for part in scanned(spans(step, spread, matrix))[1:3])
-        reached = move @ after_all
+        now, after_all = scanned(spans(step, spread, matrix))[1:3]
+        reached = move @ one_later(after_all)
         wide = reached @ move.mT + spread
-        return before, reached, move @ before + start, wide, shrunk(wide, seen)
+        return reached, move @ one_later(now) + start, now, wide, shrunk(wide, seen)
     reached, wide, shrink = spreads(*of_one((move, spread, seen)))
-    before = one_later(recursion(shrink @ move, shrink @ (start - wide @ pull)))
-    return before, reached, move @ before + start, wide, shrink
+    now = recursion(shrink @ move, shrink @ (start - wide @ pull))
+    return reached, move @ one_later(now) + start, now, wide, shrink
 
 
 def spreads(move: Tensor, spread: Tensor, seen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -219,27 +221,35 @@ def recursion(through: Tensor, enters: Tensor) -> Tensor:
     return torch.stack(found).view(each.shape).permute(1, 2, 0, 4, 3).reshape(enters.shape)
 
 
-def to_come(
-    step: Tensor, spread: Tensor, matrix: Tensor, mean: Tensor, wide: Tensor, shrink: Tensor, slope: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Of each state, by what is seen of it and of all after it: half the gradient of the squares in it, (..., T, S, q), and how
-    much that changes with the state's mean, (..., T, S, S), where the state is free to move by its spread. slope: the first
-    by what is seen of it alone, where it does not move."""
+def to_come(step: Tensor, spread: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each state, the sum of squares by what is seen of it and of all after it, whatever it was before: over the state
+    (..., T, S, S), and over it and what is integrated later (..., T, S, q)."""
     size = step.shape[-2]
     seen, pull = matrix[..., :size, :size], matrix[..., :size, size:]
     if at_once(step):
         pull_on, seen_on = (one_earlier(part) for part in scanned(spans(step, spread, matrix), backwards=True)[3:])
-        seen, pull = seen + seen_on, pull - pull_on
-        free = shrunk(wide, seen).mT
-        return free @ (seen @ mean + pull), free @ seen
-    if shrink.shape[:-3] != step.shape[:-3]:
-        step, seen = of_one((step[..., :size], seen))
-    links = one_earlier(step[..., :size]) @ shrink
-    slope = recursion(links.mT.flip(-3), (shrink.mT @ slope).flip(-3)).flip(-3)
-    weights: list[Tensor] = []
-    for own, link in zip(by_steps(shrink.mT @ seen)[::-1], by_steps(links)[::-1], strict=True):
-        weights.append(torch.baddbmm(own, link.mT, torch.bmm(weights[-1], link)) if weights else own)
-    return slope, torch.stack(weights[::-1], 1).view(shrink.shape)
+        return seen + seen_on, pull - pull_on
+    seen, link = told(*of_one((step[..., :size], spread, seen)))
+    link = one_earlier(link)
+    whole = recursion(link.flip(-3), (pull + seen @ step[..., size:]).flip(-3)).flip(-3)
+    return seen, pull + link @ one_earlier(whole)
+
+
+def told(move: Tensor, spread: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
+    """Of `to_come` the first, which reads no mean; and how what follows from a state enters for that before it."""
+    unit = torch.eye(move.shape[-1], dtype=move.dtype, device=move.device)
+    if at_once(move):
+        seen = seen + one_earlier(scanned(spans(move, spread, seen), backwards=True)[4])
+        return seen, move.mT @ inverse(unit + seen @ spread)
+    found: list[tuple[Tensor, Tensor]] = []
+    later = (torch.zeros_like(by_steps(move)[0]),) * 2
+    for to, more, saw in zip(*(by_steps(part)[::-1] for part in (move, spread, seen)), strict=True):
+        saw = torch.baddbmm(saw, *later)
+        link = torch.bmm(to.mT, inverse(torch.baddbmm(unit, saw, more)))
+        later = torch.bmm(link, saw), to
+        found.append((saw, link))
+    seen, link = (torch.stack(parts[::-1], 1).view(move.shape) for parts in zip(*found, strict=True))
+    return seen, link
 
 
 def moments_of_chain(
