@@ -45,7 +45,7 @@ def sampled_spec(seed: int, plain: bool = True) -> str:
         for _ in range(1 + w.maybe(0.3)):
             observed(w, level)
     rows = [f"    {line}" for line in w.lines["row"]]
-    size = w.pick("", "[2]")
+    size = w.pick("", "[3]")
     for level, head in (("inner", f"plate {inner}{size}:"), ("chain", f"chain {chain}:")):
         rows += [f"    {head}", *(f"        {line}" for line in w.lines[level])] if w.lines[level] else []
     guides = ["guide:", *(f"    {line}" for line in w.guides)] if w.guides else []
@@ -109,5 +109,6 @@ def observed(w: Sampled, level: str) -> None:
         f"real ~ Laplace({mean}, 1)",
         f"bit ~ Bernoulli(sigmoid({mean}))",
         f"count ~ Poisson(exp({mean}))",
+        *[f"real[2] ~ Normal([{mean}, {w.param('real')}], 1)"] * 2,
     )
-    w.lines[level].append(f"{w.pick('observed', 'observed', 'partial')} {w.name('x')} : {law}")
+    w.lines[level].append(f"{w.pick('observed', 'partial')} {w.name('x')} : {law}")

@@ -58,5 +58,5 @@ def test_each_cell_has_its_noise(seed: int) -> None:
 
 def test_everything_is_drawn() -> None:
     texts = "\n".join(sampled_spec(seed) for seed in range(200))
-    for word in ("guide:", "chain ", "latent e", "Bernoulli(", "Categorical(", "partial ", "[2]:", "sigmoid(", "exp("):
+    for word in ("guide:", "chain ", "latent e", "Bernoulli(", "Categorical(", "partial ", "[3]:", "sigmoid(", "exp("):
         assert word in texts

@@ -3,7 +3,7 @@ from dataclasses import replace
 from vispec.catalog import distributions
 from vispec.diagnostics import Diagnostic, Label, SpecError
 from vispec.model.model import All, Apply, Draw, Evidence, Expression, Model, Past, Prefix, Ref, Variable
-from vispec.model.walk import key, rebuilt
+from vispec.model.walk import is_read, key, rebuilt
 from vispec.plan.guides.baseline import learns_baseline, with_baseline
 from vispec.plan.guides.families import FAMILIES, ends_of, positions
 from vispec.plan.guides.fresh import with_fresh
@@ -49,6 +49,8 @@ def needs_guide(variable: Variable, model: Model) -> bool:
         return False
     if is_point(variable.name, model):
         return True
+    if not is_read(model, variable.name):
+        return False  # it is left out, and drawn from its own law where it is asked for
     if isinstance(variable.law, Draw) and distributions()[variable.law.distribution].atoms:
         return False  # no family here has masses
     kind = asked(variable.name, model)

@@ -53,7 +53,7 @@ def with_net(variable: Variable, model: Model) -> Model:
 
 def summed_up(inputs: list[Expression], name: str, model: Model, span: Span) -> tuple[list[Expression], Model]:
     """Inputs of which only one plate's are sequences: those of each other plate are read by a net of their own."""
-    for plate in [*dict.fromkeys(e.type.over for e in inputs if argument_type(e.type, model).star)][1:]:
+    for plate in [*dict.fromkeys(e.type.over for e in inputs if argument_type(e, model).star)][1:]:
         own = [e for e in inputs if e.type.over == plate]
         net = Net(
             fresh(f"{name}_{plate}", model), arguments(own, model), (("", SUMMARY),), encoder(own, model, span), None, span

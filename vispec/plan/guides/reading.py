@@ -48,7 +48,7 @@ def inner_plates(other: Variable, latent: Variable) -> tuple[str, ...]:
 
 
 def arguments(inputs: list[Expression], model: Model) -> tuple[tuple[str, Type], ...]:
-    return tuple((argument_name(e), argument_type(e.type, model)) for e in inputs)
+    return tuple((argument_name(e), argument_type(e, model)) for e in inputs)
 
 
 def argument_name(e: Expression) -> str:
@@ -60,9 +60,11 @@ def argument_name(e: Expression) -> str:
     return f"log_{argument_name(e.args[0])}" if isinstance(e, Apply) else str(getattr(e, "name", ""))
 
 
-def argument_type(type_: Type, model: Model) -> Type:
-    """Numbers along a plate of known size are a vector, anything else that has a plate is a sequence."""
-    size = model.plate[type_.over].size if type_.over is not None else None
-    if size is not None and not type_.shape and type_.domain not in INTEGER_DOMAINS:
-        return replace(type_, shape=(size,), star=False, over=None)
-    return replace(type_, over=None)
+def argument_type(e: Expression, model: Model) -> Type:
+    """Numbers along a plate of known size are a vector, anything else that has a plate is a sequence; so is where vectors are
+    seen, as they are."""
+    size = model.plate[e.type.over].size if e.type.over is not None else None
+    shape = e.read.type.shape if isinstance(e, Evidence) else e.type.shape
+    if size is not None and not shape and e.type.domain not in INTEGER_DOMAINS:
+        return replace(e.type, shape=(size,), star=False, over=None)
+    return replace(e.type, over=None)
