@@ -3,6 +3,7 @@
 import errno
 import gzip
 import json
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 import torch
 from tabled import Files, files, model
 
+from vispec.kernels.native.library import compiler
 from vispec.train.data import DataError, Dataset, load
 from vispec.train.data.arrange import _words  # pyright: ignore[reportPrivateUsage]
 from vispec.train.data.cached import load as cached
@@ -321,10 +323,32 @@ def test_two_processes_write_one_cache(files: Files) -> None:
     assert len([*(files.folder / "both").glob("*/meta.json")]) == 1
 
 
-def test_words_as_arrow_splits_them() -> None:
+@pytest.mark.parametrize("native", ["off", "on"])
+def test_words_as_arrow_splits_them(native: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if native == "on" and compiler() is None:
+        pytest.skip("there is no C++ compiler")
+    monkeypatch.setenv("VISPEC_NATIVE", native)
     lines = pa.array([None, " a  bb\t", "", "longer_than_seven", "é ñññññ", None, "x\x00 x  y\v\fz "], pa.large_string())
     for part in (lines, lines.slice(1), lines.slice(3, 2), lines.slice(0, 1), lines.slice(0, 0)):
         level, words = split_words(part)
         wanted, values = _words(part)
         assert level.tolist() == wanted.tolist()
         assert words.to_pylist() == values.to_pylist()
+
+
+@pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler")
+def test_words_have_the_same_numbers_by_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of up to seven bytes and of more, in any script, and of so many that the table grows."""
+    r = random.Random(0)
+    pieces = ["a", "é", " ", "  ", "\t", "\u00a0", "\x00", "bcdefg", "hijklmnopq", "日本"]
+    texts = [
+        [None if r.random() < 0.1 else "".join(r.choices(pieces, k=r.randint(0, 12))) for _ in range(9)] for _ in range(200)
+    ]
+    texts.append([f"w{i} word-number-{i}" for i in range(5000)])
+    for rows in texts:
+        found = list[tuple[list[int], pa.DictionaryArray]]()
+        for native in ("off", "on"):
+            monkeypatch.setenv("VISPEC_NATIVE", native)
+            level, words = split_words(pa.array(rows, pa.string())[1:])
+            found.append((level.tolist(), words))
+        assert found[0] == found[1]

@@ -1,14 +1,24 @@
-"""Lines of text as numbers of words, without a loop over words and without a string for each: Arrow hashes integers several
-times as fast as strings, so a word of up to seven bytes is one, its bytes and its length; only longer ones are strings.
+"""Lines of text as numbers of words, without a string for each: by a loop in C++ where there is one on this machine, or
+without a loop, by Arrow, which hashes integers several times as fast as strings: a word of up to seven bytes is one, its bytes
+and its length; only longer ones are strings. The numbers are the same.
 """
+
+import ctypes
+import os
+import warnings
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
 
+from vispec.kernels.native.library import compiler, library, loaded
+from vispec.kernels.native.text import cpp
 from vispec.train.data.columns import Array
 
 SHORT = 7  # bytes that fit into an integer beside their number
 MASKS = np.array([(1 << 8 * count) - 1 for count in range(SHORT + 1)], np.uint64)
+WORDS_CPP = cpp("words")
+WORTH = 12_000_000  # bytes at a time that come of files for which a second of the compiler pays
 
 
 def split_words(texts: pa.Array) -> tuple[Array, pa.DictionaryArray]:
@@ -20,12 +30,39 @@ def split_words(texts: pa.Array) -> tuple[Array, pa.DictionaryArray]:
     texts = texts.fill_null("") if texts.null_count else texts
     _, where, content = texts.buffers()
     bounds = np.frombuffer(where, np.int64)[texts.offset : texts.offset + len(texts) + 1]
-    data = np.zeros(int(bounds[-1] - bounds[0]) + 8, np.uint8)  # so that eight bytes can be read anywhere
+    data = np.empty(int(bounds[-1] - bounds[0]) + 8, np.uint8)  # so that eight bytes can be read anywhere
+    data[-8:] = 0
     if content is not None:
         data[:-8] = np.frombuffer(content, np.uint8)[bounds[0] : bounds[-1]]
-    starts, stops = _places(data[:-8], bounds - bounds[0])
-    level = np.diff(np.searchsorted(starts, bounds - bounds[0]))
-    return np.where(absent, -1, level), _numbered(data, starts, stops)
+    bounds = bounds - bounds[0]
+    if code := library(WORDS_CPP) or (built() if len(data) >= WORTH else None):
+        level, words = _by_loop(code, data, bounds)
+    else:
+        starts, stops = _places(data[:-8], bounds)
+        level, words = np.diff(np.searchsorted(starts, bounds)), _numbered(data, starts, stops)
+    return np.where(absent, -1, level), words
+
+
+@cache
+def built() -> ctypes.CDLL | None:
+    """The loop, built now; in silence where that cannot be, as it is not missed."""
+    if os.environ.get("VISPEC_NATIVE") == "off" or compiler() is None:
+        return None
+    with warnings.catch_warnings(action="ignore"):
+        return loaded(WORDS_CPP, True)
+
+
+def _by_loop(code: ctypes.CDLL, data: Array, bounds: Array) -> tuple[Array, pa.DictionaryArray]:
+    most = len(data) // 2 + 1  # words in so many bytes, of texts that no white space parts: as many as there are
+    most = min(len(data), most + len(bounds))
+    level, numbers, counts = np.empty(len(bounds) - 1, np.int64), np.empty(most, np.int32), np.zeros(2, np.int64)
+    found = [np.empty(most, np.int64) for _ in range(4)]  # memory that is never written is never there
+    given = [data, bounds, len(level), level, numbers, *found, counts]
+    function = code.number_words
+    function.restype = ctypes.c_int64
+    total = function(*(ctypes.c_int64(x) if isinstance(x, int) else x.ctypes.data_as(ctypes.c_void_p) for x in given))
+    words = [_strings(data, *(part[:count] for part in found[at : at + 2])) for at, count in zip((0, 2), counts, strict=True)]
+    return level, pa.DictionaryArray.from_arrays(numbers[:total], pa.concat_arrays(words))
 
 
 def _places(data: Array, bounds: Array) -> tuple[Array, Array]:
