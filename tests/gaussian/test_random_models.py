@@ -7,9 +7,9 @@ from tests.gaussian.drawn import gaussian_spec
 from vispec.source import Source
 from vispec.verify.verify import verify
 
-SEEDS = [seed for seed in range(44) if seed not in (5, 8, 18, 26, 28, 32, 36, 43)]
+SEEDS = [*(seed for seed in range(44) if seed not in (5, 8, 18, 26, 28, 32, 43)), 116]
 """Of 5 and 26 the text is ambiguous; the others would have an integral for each joint value of labels along a plate, and are
-refused, or drawn."""
+refused."""
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -21,6 +21,7 @@ def added_at(x: Node, at: Sequence[tuple[Axis, Node]], over: Sequence[Axis]) -> 
         inside = build.both(*map(build.inside, ragged))
         x, indices = build.where(inside, x, 0.0), [build.where(inside, index, 0) for index in indices]
     around = frozenset[Axis]().union(*(index.axes for index in indices)) - {*over}
+    around |= {axis for axis in x.axes - {*over} if axis.kind == "plate"}  # all have the indices alike
     x = build.spread(x, {*around, *over})
     rest = tuple(sorted(x.axes - around - {*over}, key=lambda axis: axis.serial))
     number = merged(over)

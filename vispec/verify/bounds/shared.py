@@ -55,8 +55,8 @@ def shared_variables(model: Model) -> list[Variable]:
 
 
 def shares(built: Built) -> bool:
-    """Whether rows share anything that is drawn or has a prior."""
-    return bool(shared_variables(built.model)) or any(net.random for net in built.model.nets)
+    """Whether rows share anything that is drawn or has a prior, and that some of them read."""
+    return hasattr(built.module, "shared")
 
 
 def with_narrow_guides(built: Built) -> Built:
