@@ -33,6 +33,12 @@ plate n:
     latent z : real[2] ~ Normal(0, 1)
     observed x : real[2] ~ MultivariateNormal([0.7 * z[1], s], L)
 """,
+    "an entry of another vector": """\
+plate n:
+    latent z : real[2] ~ Normal(0, s)
+    latent w : real[2] ~ Normal(0, 1)
+    observed x : real[2] ~ Normal(w + z[0], 0.8)
+""",
     "a friend's": """\
 plate n:
     plate p[3]:
