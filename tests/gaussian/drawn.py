@@ -131,7 +131,8 @@ def neighbours(d: Drawn, latents: list[str], free: list[str], label: str | None)
     d.say(1, f"latent {name} : real[2] ~ {d.rng.choice(['Normal(v, r)', 'MultivariateNormal(v, L)', 'Normal(0, 1)'])}")
     other = d.name("z")
     d.say(1, f"latent {other} : real[2] ~ Normal(0, {d.scale(label)})")
-    mean = d.rng.choice([name, f"{name} + {name}[1]", f"{name} + {other}[0]", f"0.7 * {name} + {d.mean(latents, free, 1)}", f"v * {name}[0]"])
+    affine = f"0.7 * {name} + {d.mean(latents, free, 1)}"
+    mean = d.rng.choice([name, f"{name} + {name}[1]", f"{name} + {other}[0]", affine, f"v * {name}[0]"])
     d.say(1, f"{d.rng.choice(['observed', 'partial'])} {d.name('x')} : real[2] ~ Normal({mean}, {d.scale(label)})")
 
 

@@ -151,8 +151,8 @@ class Matrices:
         return [*found, number(form.offset)] if last else found
 
     def places(self, form: Form, group: Group) -> dict[Axis, Node]:
-        """Which element of each axis of a group's own a form reads; of an ancestor that has all numbers along one at once, which
-        of them it reads is told by its coefficients."""
+        """Which element of each axis of a group's own a form reads; of an ancestor that has all numbers along one at once, its
+        coefficients tell which of them."""
         terms = [(term, self.group[term.name]) for term in form.terms]
         own = [(term, group.own & its.own) for term, its in terms if its in (group, *group.ancestors)]
         return {axis: place for term, axes in own for axis, place in term.at if axis in axes and isinstance(place, Node)}
