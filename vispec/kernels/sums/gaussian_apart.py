@@ -18,7 +18,7 @@ def eliminate_apart(own: Tensor, cross: Tensor, prior: Tensor | None = None) -> 
     elements add to the sum of squares over what is left, (..., R, R), and ½ log |own + 1| (...), over all of them, in units of
     2π for numbers without a law. nan where one of them is not positive definite. No (A, R, R) is ever there."""
     if own.shape[:-2] != cross.shape[:-2]:  # what is the same for all, of which the derivative is a sum
-        lead = torch.broadcast_shapes(own.shape[:-2], cross.shape[:-2])
+        lead = torch.broadcast_tensors(own[..., 0, 0], cross[..., 0, 0])[0].shape  # broadcast_shapes imports sympy
         own, cross = own.expand(*lead, -1, -1), cross.expand(*lead, -1, -1)
     return EliminatedApart.apply(own, cross, prior)  # type: ignore[return-value]
 
