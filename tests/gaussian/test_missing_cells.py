@@ -2,19 +2,31 @@
 in the cell's value, so that three values of it tell the mean and the deviation, by log_prob alone."""
 
 import math
+import re
 from typing import Any
 
 import pytest
 import torch
 
 from tests.gaussian.drawn import gaussian_spec
+from vispec.model.check import check
 from vispec.source import Source
+from vispec.syntax.parse import parse
 from vispec.verify.build import build, randomise
 from vispec.verify.data import random_batch
 
 MEDIAN_TO_84 = 0.8413447460685429
-SEEDS = [103, 105, 111, 114, 119, 120, 122, 126, 128, 132, 133, 134, 135, 136, 140, 142, 143, 144, 145, 147, 148, 150, 151, 153]
-"""Of specs that are exact, have no labels and proper posteriors, and of which some number is missing."""
+
+
+def suits(text: str) -> bool:
+    """Whether a spec is exact, has no labels and a proper posterior, and some number in it may be missing."""
+    shared = re.search(r"^(latent|plate [gh])", text, re.MULTILINE)
+    if "partial" not in text or "Flat()" in text or "plate m[M]" in text or (shared and "infer:" not in text):
+        return False
+    return check(parse(Source("drawn.vispec", text + "\n")))[0] is not None  # an index may fit two places
+
+
+SEEDS = [seed for seed in range(100, 190) if suits(gaussian_spec(seed, vague=0))]
 
 
 def cells(module: Any, batch: dict[str, torch.Tensor], model: Any) -> list[tuple[str, tuple[int, ...]]]:
@@ -46,10 +58,11 @@ def test_a_missing_number_has_the_law_that_the_density_says(seed: int) -> None:
     built = build(Source("drawn.vispec", text + "\n"), {})
     generator = torch.Generator().manual_seed(seed)
     randomise(built, generator)
-    batch = random_batch(built.model, built.sizes, 1 if built.model.single else 3, generator)
     module: Any = built.module
-    missing = cells(module, batch, built.model)
-    assert missing
+    missing = []
+    while not missing:
+        batch = random_batch(built.model, built.sizes, 1 if built.model.single else 3, generator)
+        missing = cells(module, batch, built.model)
     for name, at in missing[:4]:
         told = module.predict(batch)[name][at]
         if told.dim():
