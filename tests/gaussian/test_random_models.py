@@ -64,3 +64,21 @@ def test_elements_read_others_of_their_axis(text: str):
     errors = {check.name: check for check in found.checks if check.error is not None}
     assert {"log-probability", "gradient"} <= errors.keys()
     assert all(check.error is not None and check.error <= check.tolerance for check in errors.values())
+
+
+def test_latents_that_no_data_reach():
+    """Their posterior is the same in all rows, and differs by label: products of matrices of which one is not written by row."""
+    text = """\
+param s : positive
+plate m[2]:
+    param scale : positive
+    param share : real
+plate n:
+    latent c : index[m] ~ Categorical([0.3, 0.7])
+    latent z : real ~ Normal(1.5, s)
+    latent u : real ~ Normal(z, scale[c])
+    partial x : real ~ Normal(share[c], 0.8)
+"""
+    found = verify(Source("drawn.vispec", text), seed=1, rows=3)
+    assert {"posterior moments"} <= {check.name for check in found.checks if check.error is not None}
+    assert all(check.error is None or check.error <= check.tolerance for check in found.checks)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from vispec.program.node import Contract, Map, Node
-from vispec.torch.nodes.along import at_end
+from vispec.torch.nodes.along import at_end, contracted
 from vispec.torch.nodes.elementwise import joined
 from vispec.torch.nodes.implementation import Implementation, Match
 from vispec.torch.nodes.writer import Writer
@@ -30,6 +30,9 @@ def match(node: Node) -> Match | None:
 def write(w: Writer, node: Node, found: Match) -> Value:
     assert isinstance(node, Map)
     (axis, count), values = found.told, [w.tensor(w.real(w.value(each))) for each in found.takes]
+    if any(len(value.dims) < len(each.axes) for value, each in zip(values, found.takes, strict=True)):
+        (product,) = found.covers  # what is the same along an axis is written without it
+        return joined(node, [contracted(w, product), *values[2:]], added)
     rows, weight = (at_end(each, [axis]) for each in values[:2])
     const = added([each.code for each in values[2 : 2 + count]])
     product = Value(call(w.functional("linear"), rows.code, weight.code, const), (*rows.dims[:-1], weight.dims[0]))

@@ -124,7 +124,7 @@ def _concat(w: Writer, node: Concat) -> Value:
     return Value(call("torch.cat", listed(codes, "[]"), number(-1)), dims, node.dtype)
 
 
-def _contract(w: Writer, node: Contract) -> Value:
+def contracted(w: Writer, node: Contract) -> Value:
     values = [w.tensor(w.real(covering(w, each, [axis for axis in node.over if axis in each.axes]))) for each in node.factors]
     every = {axis for value in values for axis in value.dims}
     unread = [axis for axis in node.over if axis not in every]
@@ -198,5 +198,5 @@ PLAIN |= {Merge: _merge, Tail: _tail} | {
     Scan: _scan,
     Shift: _shift,
     Concat: _concat,
-    Contract: _contract,
+    Contract: contracted,
 }
