@@ -67,7 +67,7 @@ def test_elements_read_others_of_their_axis(text: str):
 
 
 def test_latents_that_no_data_reach():
-    """Their posterior is the same in all rows, and differs by label: products of matrices of which one is not written by row."""
+    """Their posterior is the same in all rows and differs by label: products of which one factor is not written by row."""
     text = """\
 param s : positive
 plate m[2]:
