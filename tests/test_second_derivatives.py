@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vispec.kernels.backward import first_derivative
 from vispec.kernels.draws.kl import kl_normal_standard_vector
+from vispec.kernels.native.mixture import native_normal_mixture
 from vispec.kernels.probability import log_of, log_of_rest
 from vispec.kernels.sums.algebra import maximum
 from vispec.kernels.sums.gaussian import gram
@@ -39,11 +40,13 @@ def leaf(*shape: int, positive: bool = False) -> Tensor:
 
 
 ROW, COL = torch.tensor([[0, 1], [2, 2]]), torch.tensor([[1, 3], [0, 4]])
+ROWS_OF_TWO = leaf(5, 2).detach()
 TWICE: dict[str, tuple[Callable[..., Tensor], tuple[Tensor, ...]]] = {
     "Gram": (gram, (leaf(5, 3),)),
     "LogSumExp": (log_sum_exp, (leaf(3, 4),)),
     "Maximum": (maximum, (leaf(3, 4),)),
     "MixtureLogProb": (mixture_log_prob, (leaf(3), leaf(3, 4), leaf(5, 4))),
+    "NativeMixture": (lambda *x: native_normal_mixture(ROWS_OF_TWO, *x), (leaf(3), leaf(3, 2), leaf(3, 2, positive=True))),
     "NormalNatural": (lambda x, m, s: mixture(*normal_natural(x, m, s)), (leaf(5, 2), leaf(3, 2), leaf(3, 2, positive=True))),
     "NormalVectorLogProb": (normal_vector_log_prob, (leaf(4, 3), leaf(3), leaf(4, 3, positive=True))),
     "SelectedLogSoftmax": (lambda *x: SelectedLogSoftmax.apply(*x, ROW, COL), (leaf(3, 2), leaf(5, 2), leaf(5))),

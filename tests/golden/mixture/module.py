@@ -1,4 +1,4 @@
-"""Mixture: emitted by vispec from mixture.vispec; imports torch and nothing else.
+"""Mixture: emitted by vispec from mixture.vispec; imports torch and the standard library.
 
     log_prob: exact
 
@@ -8,6 +8,17 @@
     x  data; scored at the data
 """
 
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from functools import cache
+from pathlib import Path
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -15,6 +26,19 @@ from torch.nn import functional as F
 # constraints: in_domain
 # constraints: softplus_inverse
 # heap: keep_pages
+# native.library: build
+# native.library: cache_folder
+# native.library: compiler
+# native.library: flags
+# native.library: library
+# native.library: loaded
+# native.library: own
+# native.library: place
+# native.library: processor
+# native.mixture: NativeMixture
+# native.mixture: mixed
+# native.mixture: native_normal_mixture
+# native.mixture: summed
 # starts: by_group
 # starts: kept
 # sums.algebra: Maximum
@@ -26,7 +50,9 @@ from torch.nn import functional as F
 # sums.logsum: log_sum_exp
 # sums.mixture: MixtureLogProb
 # sums.mixture: NormalNatural
-# sums.mixture: mixture_log_prob
+# sums.mixture: mixture_of_rows
+# sums.mixture: normal_mixture
+# sums.mixture: normal_mixture_of_rows
 # sums.mixture: normal_natural
 # told.decide: decide
 # told.decide: predictive
@@ -98,11 +124,9 @@ class Mixture(nn.Module):
         """log p of each row (n,), exact, in nats."""
         at_c = torch.arange(self.K, device=self.one.device)  # (c,)
         component_loc, component_scale_raw = self.component(at_c)  # (c, D)
-        component_scale = F.softplus(component_scale_raw)  # (c, D)
         x = batch["x"]  # (n, D)
-        x_const, x_weight, x_statistics = normal_natural(x, component_loc, component_scale)  # (c,), (c, T), (n, T)
         log_pi = self.raw_pi.log_softmax(-1)  # (K,)
-        return mixture_log_prob(log_pi + x_const, x_weight, x_statistics)  # (n,)
+        return normal_mixture(x, log_pi, component_loc, F.softplus(component_scale_raw))  # (n,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:
         """Minibatch estimate of -log p(data): (N/M) Σ over the rows of the batch."""

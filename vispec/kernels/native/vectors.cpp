@@ -72,16 +72,34 @@ struct Lanes {
     return found;
   }
 
+  template <int by>
+  static V turned(V x) {  // each number to where the one `by` before it was
+#if defined(__GNUC__) && !defined(__clang__)
+    I from;
+    for (int64_t l = 0; l < L; l++) from[l] = (l + by) % L;
+    return __builtin_shuffle(x, from);
+#else
+    V found;
+    for (int64_t l = 0; l < L; l++) found[l] = x[(l + by) % L];
+    return found;
+#endif
+  }
+
+  // One number of all of a vector, by halves.
+  template <int half = width / sizeof(S) / 2, typename F>
+  static S folded(V x, F both) {
+    if constexpr (half == 0)
+      return x[0];
+    else
+      return folded<half / 2>(both(x, turned<half>(x)), both);
+  }
+
   static S total(V x) {
-    S sum = 0;
-    for (int64_t l = 0; l < L; l++) sum += x[l];
-    return sum;
+    return folded(x, [](V a, V b) { return a + b; });
   }
 
   static S largest(V x) {
-    S found = x[0];
-    for (int64_t l = 1; l < L; l++) found = std::max(found, x[l]);
-    return found;
+    return folded(x, [](V a, V b) { return a < b ? b : a; });
   }
 
   static bool any(I x) {
@@ -99,8 +117,10 @@ struct Lanes {
     constexpr S rest = wide ? S(1.4286068203094172e-6) : S(-2.12194440e-4);
     const V r = x - n * log_2 - n * rest;
     constexpr int degree = wide ? 13 : 7;
-    V sum = all(S(1));
-    for (int k = degree; k; k--) sum = sum * r * (S(1) / S(k)) + S(1);
+    constexpr S by[] = {S(1), S(1), S(1. / 2), S(1. / 6), S(1. / 24), S(1. / 120), S(1. / 720), S(1. / 5040), S(1. / 40320),
+                        S(1. / 362880), S(1. / 3628800), S(1. / 39916800), S(1. / 479001600), S(1. / 6227020800)};
+    V sum = all(by[degree]);
+    for (int k = degree; k; k--) sum = sum * r + by[k - 1];
     return sum;
   }
 

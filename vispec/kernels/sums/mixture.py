@@ -36,7 +36,30 @@ class MixtureLogProb(torch.autograd.Function):
 def mixture_log_prob(const: Tensor, weight: Tensor, statistics: Tensor) -> Tensor:
     """log Σ_k exp(const_k + weight_k · t): const (K,), weight (K, T), statistics t (*B, T) → (*B)."""
     flat = statistics if statistics.dim() == 2 else statistics.flatten(0, -2)
-    return MixtureLogProb.apply(const, weight, flat)[0].view(statistics.shape[:-1])
+    return MIXTURES[-1](flat, const, weight).view(statistics.shape[:-1])
+
+
+def mixture_of_rows(statistics: Tensor, const: Tensor, weight: Tensor) -> Tensor:
+    """(N,) by products of matrices."""
+    return MixtureLogProb.apply(const, weight, statistics)[0]  # type: ignore[index]
+
+
+MIXTURES = [mixture_of_rows]  # the last one is asked
+
+
+def normal_mixture(x: Tensor, log_weight: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """log Σ_k exp(log_weight_k) Π_d N(x_d; loc_kd, scale_kd²): x (*B, D), log_weight (K,), loc and scale (K, D) → (*B)."""
+    flat = x if x.dim() == 2 else x.flatten(0, -2)
+    return NORMAL_MIXTURES[-1](flat, log_weight, loc, scale).view(x.shape[:-1])
+
+
+def normal_mixture_of_rows(x: Tensor, log_weight: Tensor, loc: Tensor, scale: Tensor) -> Tensor:
+    """(N,) by products of matrices."""
+    const, weight, statistics = normal_natural(x, loc, scale)
+    return mixture_of_rows(statistics, log_weight + const, weight)
+
+
+NORMAL_MIXTURES = [normal_mixture_of_rows]  # the last one is asked
 
 
 def normal_natural(x: Tensor, loc: Tensor, scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -32,6 +32,7 @@ def write(w: Writer, node: Node, found: Match) -> Value:
     (axis, count), values = found.told, [w.tensor(w.real(w.value(each))) for each in found.takes]
     if any(len(value.dims) < len(each.axes) for value, each in zip(values, found.takes, strict=True)):
         (product,) = found.covers  # what is the same along an axis is written without it
+        assert isinstance(product, Contract)
         return joined(node, [contracted(w, product), *values[2:]], added)
     rows, weight = (at_end(each, [axis]) for each in values[:2])
     const = added([each.code for each in values[2 : 2 + count]])

@@ -22,7 +22,9 @@ def match(node: Node) -> Match | None:
 
 def write(w: Writer, node: Node, found: Match) -> Value:
     rows, weight, *added = (w.tensor(w.real(w.value(each))) for each in found.takes)
-    rows, weight = (at_end(each, [found.told]) for each in (rows, weight))
+    (component,) = found.takes[1].axes - {found.told}
+    rows, weight = at_end(rows, [found.told]), w.full(weight, (component, found.told))
+    added = [w.full(each, (component,)) for each in added]
     const = linear.added([each.code for each in added])
     return Value(call(w.kernel("sums.mixture", "mixture_log_prob"), const, weight.code, rows.code), rows.dims[:-1])
 
