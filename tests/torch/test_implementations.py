@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from tests.torch.emitted import module, printed
 from vispec.kernels.draws.kl import kl_normal_standard
 from vispec.kernels.sums.chain import chain_log_prob
+from vispec.kernels.sums.mixture import normal_natural
 from vispec.program import build
 from vispec.program.axis import Axis, copy, ordered
 from vispec.program.interpreter.interpret import World, run
@@ -18,6 +19,7 @@ from vispec.program.program import Program
 from vispec.program.size import Size
 from vispec.torch.nodes.implementation import Target, implementations
 
+NATURAL = "vispec.kernels.sums.mixture:normal_natural"
 SIZES = {"N": 3, "K": 4, "D": 2, "V": 5}
 N, K, D = (Axis(name.lower(), "plate", Size.of(name)) for name in "NKD")
 ROWS = Axis("distinct", "rows")
@@ -133,6 +135,19 @@ def mixture() -> Node:
     return build.reduce("log_sum_exp", linear(), (K,))
 
 
+def normal_mixture() -> Node:
+    given = (
+        (batch("y", "real", N, EVENT), (N, EVENT), ""),
+        (parameter("a", K, EVENT), (K, EVENT), ""),
+        (build.spread(build.exp(parameter("b", EVENT)), (K, EVENT)), (K, EVENT), ""),
+    )
+    terms = Axis("T", "event")
+    results = (((K,), "real"), ((K, terms), "real"), ((N, terms), "real"))
+    const, weight, statistics = (Part(Call("kernel", NATURAL, given, results, ()), at) for at in range(3))
+    joint = build.add(build.contract((statistics, weight), (terms,)), const, parameter("i", K))
+    return build.reduce("log_sum_exp", joint, (K,))
+
+
 CASES: Mapping[str, Callable[[], Node]] = {
     case.__name__: case
     for case in (
@@ -152,6 +167,7 @@ CASES: Mapping[str, Callable[[], Node]] = {
         selected,
         vocabulary,
         mixture,
+        normal_mixture,
         mixed_total,
     )
 }
@@ -211,6 +227,7 @@ def test_it_computes_the_same_with_fewer_operations(name: str) -> None:
         "g": g,
         "vispec.kernels.sums.chain:chain_log_prob": chain_log_prob,
         "vispec.kernels.draws.kl:kl_normal_standard": kl_normal_standard,
+        NATURAL: normal_natural,
     }
     (array,) = run([root], World({**given, **leaves}, SIZES, {"z": noise}, calls))
     wanted = array.laid(ordered(root.axes))

@@ -48,7 +48,7 @@ class NativeMixture(torch.autograd.Function):
     def forward(ctx, run, by_torch, grad, *given):
         ctx.run, ctx.by_torch = run, by_torch
         ctx.save_for_backward(*given)
-        log_p, ctx.slopes = mixed(run, given, None, grad)
+        log_p, ctx.slopes = mixed_rows(run, given, None, grad)
         return log_p
 
     @staticmethod
@@ -62,10 +62,10 @@ class NativeMixture(torch.autograd.Function):
         if g.stride(0) == 0 or bool((g == g[0]).all()):
             by = g[0]
             return None, None, None, None, *(slope * by for slope in ctx.slopes)
-        return None, None, None, None, *mixed(ctx.run, (rows, *components), g.contiguous(), True)[1]
+        return None, None, None, None, *mixed_rows(ctx.run, (rows, *components), g.contiguous(), True)[1]
 
 
-def mixed(run, given: tuple[Tensor, ...], share: Tensor | None, grad: bool) -> tuple[Tensor, list[Tensor]]:
+def mixed_rows(run, given: tuple[Tensor, ...], share: Tensor | None, grad: bool) -> tuple[Tensor, list[Tensor]]:
     """The values (N,), and the gradients for the components, each row's times share (N,)."""
     rows, *components = (x.contiguous() for x in given)
     (N, T), K, log_p = rows.shape, len(components[0]), rows.new_empty(len(rows))
