@@ -31,6 +31,26 @@ CASES = {
         "V002",
         "`dot(w, x)`",
     ),
+    "then": (
+        "param a : positive\nplate n:\n    given z : bit\n    observed y : count ~ Poisson(if z == 0 then a else 1)\n",
+        "V019",
+        "`a if condition else b`",
+    ),
+    "where": (
+        "param a : positive\nplate n:\n    given z : bit\n    observed y : count ~ Poisson(where(z == 0, a, 1))\n",
+        "V312",
+        "`a if condition else b`",
+    ),
+    "series": (
+        "latent c : index[year] ~ Uniform()\nplate year:\n    observed y : count ~ Poisson(2 if year < c else 1)\n",
+        "V307",
+        "give the plate a size: `size T`, and `plate year[T]:`",
+    ),
+    "rows in order": (
+        "param a : positive\nplate year:\n    observed y : count ~ Poisson(a * year)\n",
+        "V211",
+        "give the plate a size: `size T`, and `plate year[T]:`",
+    ),
     "mixture": (
         "plate n:\n    latent z : bit ~ Bernoulli(0.5)\n    observed y : real ~ z * Normal(0, 1) + (1 - z) * Normal(3, 1)\n",
         "V319",

@@ -288,7 +288,10 @@ def _slip(stop: Stop) -> str | None:
         (stop.found == "=" and "EQUALS" in stop.accepts, "equality is written `==`"),
         (stop.found == ":" and in_index, "the prefix before element `i` is `x[<i]`, the whole sequence `x[*]`"),
         ("ARROW" in stop.accepts, "say what the net gives, such as `-> real`"),
-        ("_ELSE" in stop.accepts and stop.found == "", "a choice is written `a if condition else b`"),
+        (
+            ("_ELSE" in stop.accepts and stop.found == "") or "if" in (stop.previous, stop.found),
+            "a choice is written `a if condition else b`",
+        ),
         ("COMMA" in stop.accepts and re.match(r"\w", stop.found) is not None, "put `,` between arguments"),
         (stop.previous in ("~", "then"), "a law is a distribution such as `Normal(0, 1)`"),
     )

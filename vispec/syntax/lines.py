@@ -25,6 +25,7 @@ _INSTEAD = {
     "{": "lists stand in square brackets, blocks are indented",
     "}": "lists stand in square brackets, blocks are indented",
     "&": "write `and`",
+    "?": "a choice is written `a if condition else b`",
     "!": "write `not`; unequal is `!=`",
     "%": "the language has no remainder",
     "@": "a product of vectors is `dot(w, x)`; `dot(A, x)` one of a matrix and a vector",

@@ -228,7 +228,7 @@ def _plate_suits(scope: Scope, node: t.TypeOf, kind: Type, place: Place, plates:
         help = (
             f"open a plate of rows around `{plate.name}`: `plate row:`, and this line and `{plate.name}` inside"
             if kind.along
-            else None
+            else scope.sized(plate.name)
         )
         scope.problems.add("V307", node.span, message, label, cause=cause, help=help)
         return False

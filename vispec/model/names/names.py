@@ -89,7 +89,8 @@ def position(scope: Scope, context: Context, node: t.Name) -> m.Position | None:
         return None
     if plate.data:
         message = f"the rows of `{node.id}` have no numbers: they are independent, and come in any order"
-        scope.problems.add("V211", node.span, message, "a number of a row", cause=(plate.span, "the data plate"))
+        help = scope.sized(plate.name)
+        scope.problems.add("V211", node.span, message, "a number of a row", cause=(plate.span, "the data plate"), help=help)
         return None
     return m.Position(node.span, Type("count"), node.id)
 
@@ -109,6 +110,7 @@ SAID_OTHERWISE = {
     **dict.fromkeys(("normcdf", "norm_cdf", "probit"), "the distribution function of the standard normal law is `Phi`"),
     **dict.fromkeys(("gammaln", "loggamma"), "the log of the gamma function is `lgamma`"),
     **dict.fromkeys(("factorial", "log_factorial"), "the log of n! is `lgamma(n + 1)`"),
+    **dict.fromkeys(("ifelse", "if_else", "where", "cond", "switch", "step"), "a choice is written `a if condition else b`"),
     "erfc": "erfc(x) is `1 - erf(x)`",
     "ceil": "x rounded up is `-floor(-x)`",
     "softmin": "the softmax of small numbers is `softmax(-x)`",

@@ -141,6 +141,11 @@ class Scope:
         """The plates that the text names."""
         return tuple(plate.name for plate in self.plates.values() if not plate.implicit)
 
+    def sized(self, plate: str) -> str:
+        """The way out where a series stands in a data plate, whose rows are independent."""
+        size = next(name for name in ("T", "N", f"{plate}_size") if name not in self.symbols)
+        return f"where all of it is one row, give the plate a size: `size {size}`, and `plate {plate}[{size}]:`"
+
     def of_kind(self, *kinds: Kind) -> Mapping[str, Symbol]:
         return {name: symbol for name, symbol in self.symbols.items() if symbol.kind in kinds}
 
