@@ -15,6 +15,7 @@ plate n:
     given x : real[D]
     observed y : real ~ Normal(dot(w, x), s)
 """
+PARTIAL_PAIR = "param mu : real[2]\nplate n:\n    partial x : real[2] ~ Normal(mu, 1)\n"
 SCORE = "param mu : real\nplate n:\n    partial score : real ~ Normal(mu, 1)\n    given z : real\n"
 ROWS = [(1.0, 2.0, 3.0, 5.5), (2.0, 1.0, 0.5, 3.0), (0.0, 1.5, -1.0, 1.0), (1.5, -2.0, 2.0, 1.0), (3.0, 0.0, 1.0, 4.5)]
 
@@ -94,6 +95,17 @@ def test_rows_without_a_value_are_left_out_and_counted(files: Files) -> None:
     assert "no row is whole" in files.refused(REGRESSION, "d.csv", "x1,x2,y\n1,2,\n", drop=True)
     assert files.read(SCORE, "d.csv", "score,z\n,1\n2,\n", drop=True).num_rows == 1
     assert "--drop-missing" in files.refused(REGRESSION, "d.csv", content)
+
+
+def test_a_vector_of_which_some_entries_are_missing(files: Files) -> None:
+    content = "x1,x2\n1,2\n,NA\n4,\n5,6\n"
+    told = files.refused(PARTIAL_PAIR, "d.csv", content)
+    assert "d.csv:4: error[D117]: row 3, column `x2`: this entry of the vector is missing, and others are not" in told
+    assert "declare `partial x : real` there; or leave such rows out: --drop-missing" in told
+    data = files.read(PARTIAL_PAIR, "d.csv", content, drop=True)
+    assert data.dropped.endswith("1 of 4 rows are left out, in which a value is missing (x in 1)")
+    assert values(data, "x_observed") == [True, False, True]
+    assert files.read(PARTIAL_PAIR, "d.jsonl", '{"x": null}\n{"x": [1, null]}\n{"x": [1, 2]}\n', drop=True).num_rows == 2
 
 
 def test_the_error_of_what_is_needed(files: Files) -> None:

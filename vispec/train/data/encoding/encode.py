@@ -110,9 +110,14 @@ def _field(a: Arranged, variable: Variable, array: Array, missing: Array, contex
         leaf.report_all(a.column, context.problems, "D117", missing, lambda i: "the value is missing", advice)
     else:
         some = cells.any(axis=1) & ~cells.all(axis=1)
-        leaf.report_all(
-            a.column, context.problems, "D117", some, lambda i: "some entries of the vector are missing", width=event
+        advice = (
+            "a vector is missing as a whole: where its entries are laws of their own, open a plate of that size and declare"
         )
+        advice += f" `partial {variable.name} : {variable.type.domain}` there; or leave such rows out: --drop-missing"
+        first = np.zeros_like(cells)
+        first[some, cells[some].argmax(axis=1)] = True
+        message = "this entry of the vector is missing, and others are not"
+        leaf.report_all(a.column, context.problems, "D117", first.reshape(-1), lambda i: message, advice)
     observed = ~cells.all(axis=1).reshape(-1, *plates) if variable.role == "partial" else None
     data = any(context.model.plate[name].data for name in variable.plates)
     integer = variable.type.domain in INTEGER_DOMAINS

@@ -16,8 +16,8 @@ from vispec.train.data.matching.match import Matched
 def drop_missing(model: Model, matched: Matched) -> tuple[Matched, str]:
     """The columns without such rows, and a line that counts them, "" where there are none."""
     needed = {name: c for name, c in matched.columns.items() if _counts(model, name)}
-    rows = {name: _missing(column, _is_text_itself(model, name)) for name, column in needed.items()}
-    rows |= {f"key `{c.label}`": _missing(c, False) for c in matched.keys.values()}
+    rows = {name: _missing(column, _is_text_itself(model, name), _event(model, name)) for name, column in needed.items()}
+    rows |= {f"key `{c.label}`": _missing(c, False, 0) for c in matched.keys.values()}
     count = next((len(mask) for mask in rows.values()), 0)
     rows = {name: mask for name, mask in rows.items() if len(mask) == count}
     gone = np.any([*rows.values()], axis=0) if rows else np.zeros(0, bool)
@@ -48,8 +48,15 @@ def _varies(model: Model, name: str) -> bool:
 
 
 def _counts(model: Model, name: str) -> bool:
+    """Whether a row may be one that cannot be read: of a partial vector some entries may be missing, and others not."""
     variable = model.variable.get(name)
-    return variable is not None and variable.role != "partial" and _varies(model, name)
+    return variable is not None and (variable.role != "partial" or bool(variable.type.stored)) and _varies(model, name)
+
+
+def _event(model: Model, name: str) -> int:
+    """Of a partial variable the axes of an element, which is missing as a whole or not at all."""
+    variable = model.variable[name]
+    return len(variable.type.stored) if variable.role == "partial" else 0
 
 
 def _is_text_itself(model: Model, name: str) -> bool:
@@ -57,14 +64,18 @@ def _is_text_itself(model: Model, name: str) -> bool:
     return model.variable[name].type.domain == "token"
 
 
-def _missing(column: Column, words: bool) -> Array:
-    """In which rows a value is missing."""
+def _missing(column: Column, words: bool, event: int) -> Array:
+    """In which rows a value is missing; with event axes, in which some values of one element are, and others not."""
     owner, count = np.arange(column.origin.rows), column.origin.rows
-    gone = np.zeros(count, bool)
-    for level in column.levels:
+    gone, element = np.zeros(count, bool), owner
+    for depth, level in enumerate(column.levels):
         each = lengths(level, count)
-        gone[owner[each < 0]] = True
-        owner, count = np.repeat(owner, np.maximum(each, 0)), total(level, count)
+        if not event:
+            gone[owner[each < 0]] = True
+        if depth == len(column.levels) - event:
+            element = np.arange(count)
+        many = np.maximum(each, 0)
+        owner, element, count = np.repeat(owner, many), np.repeat(element, many), total(level, count)
     values = column.values
     if is_text(values) and not words:
         marks = pc.is_in(pc.ascii_trim_whitespace(values), value_set=pa.array(MISSING, values.type))
@@ -73,5 +84,8 @@ def _missing(column: Column, words: bool) -> Array:
         absent = pc.fill_null(pc.is_nan(values), True).to_numpy()
     else:
         absent = null_mask(values)
+    if event and count:
+        lost, whole = np.bincount(element, absent), np.bincount(element)
+        absent = ((lost > 0) & (lost < whole))[element]
     gone[owner[absent]] = True
     return gone
