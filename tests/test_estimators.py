@@ -118,7 +118,7 @@ def discrete_multi(module: nn.Module, samples: int) -> Tensor:
     [
         "score(samples=1)",
         "score(samples=3)",
-        "score(samples=3, baseline=loo)",
+        "score(samples=3, baseline=none)",
         "score(samples=1, baseline=mean)",
         "score(samples=2, baseline=nvil)",
         "elbo(samples=2, gradient=score)",
@@ -141,6 +141,25 @@ def test_discrete_elbo(estimator: str) -> None:
             parameter.requires_grad_(not name.startswith("baseline"))
         module.named_parameters = without_baseline(module)
     assert_unbiased(module, wanted)
+
+
+@pytest.mark.parametrize(
+    ("said", "same"),
+    [
+        ("score(samples=3)", "score(samples=3, baseline=loo)"),
+        ("elbo(samples=3)", "score(samples=3, baseline=loo)"),
+        ("score(samples=1)", "score(samples=1, baseline=none)"),
+        ("iwae(samples=3)", "score(samples=3, baseline=vimco)"),
+    ],
+)
+def test_of_several_draws_each_has_the_others_for_a_baseline(said: str, same: str) -> None:
+    found = []
+    for each in (said, same):
+        module = with_estimator(DISCRETE, f"c : {each}")
+        torch.manual_seed(0)
+        value = module.log_prob({"x": torch.full((20,), X, dtype=torch.float64)}).sum()
+        found.append(torch.cat([g.flatten() for g in gradients(module, value).values()]))
+    torch.testing.assert_close(*found)
 
 
 def without_baseline(module: nn.Module) -> Callable[[], list[tuple[str, nn.Parameter]]]:

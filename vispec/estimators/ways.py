@@ -34,12 +34,19 @@ def plain(weights: Node, samples: Axis | None, bound: Bound) -> Node:
 # ---- the score function
 
 
+def chosen_baseline(w: Weights) -> str:
+    """The one that a latent asks for; where none says a word of it, of several draws each has the others, which cost nothing."""
+    said = [str(each["baseline"]) for each in w.settings if "baseline" in each]
+    alone = w.samples is None or (w.samples.size is not None and w.samples.size.number == 1)
+    return next((each for each in said if each != "none"), "none" if said or alone else "loo")
+
+
 def scored(w: Weights) -> Node:
     """With the gradient of the score function for draws that carry none: a kernel of vispec/kernels/draws/score."""
     samples = w.samples or Axis("s", "samples", Size.of(1))
     axes = (samples, *w.rows)
     several = w.bound in ("iwae", "mc")
-    baseline = next((found for each in w.settings if (found := each.get("baseline", "none")) != "none"), "none")
+    baseline = chosen_baseline(w)
     if several and baseline == "loo":
         baseline = "vimco"
     given: list[tuple[Node, tuple[Axis, ...], str]] = [(build.spread(node, axes), axes, "") for node in (w.node, w.log_q())]

@@ -49,7 +49,8 @@ def treat_finite(variable: Variable, asked: Infer | None, guided: bool) -> Treat
     if estimator is None:
         because = "discrete; enumerated under its guide" if guided else "discrete"
         return Treatment(variable.name, "sum", not guided, because)
-    because = f"asked for {estimator.name}{bias(estimator)}"
+    drawn = "" if guided else "; drawn from its own law"
+    because = f"asked for {estimator.name}{drawn}{bias(estimator)}"
     return Treatment(variable.name, "draw", False, because, estimator, gradient_of(variable, estimator))
 
 

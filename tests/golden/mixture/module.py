@@ -36,7 +36,7 @@ from torch.nn import functional as F
 # native.library: place
 # native.library: processor
 # native.mixture: NativeMixture
-# native.mixture: mixed
+# native.mixture: mixed_rows
 # native.mixture: native_normal_mixture
 # native.mixture: summed
 # starts: by_group

@@ -4,7 +4,7 @@
 
 
     y  data; given by the data
-    f  relaxed(straight_through=True, temperature=0.3); asked for relaxed; biased: draws lie between the values
+    f  relaxed(straight_through=True, temperature=0.3); asked for relaxed; drawn from its own law; biased: draws lie between the values
     x  data; scored at the data
 """
 

@@ -4,7 +4,7 @@
 
 
     y  data; given by the data
-    f  score(samples=8, baseline=loo); asked for score
+    f  score(samples=8, baseline=loo); asked for score; drawn from its own law
     x  data; scored at the data
 """
 

@@ -103,6 +103,8 @@ def thin(spread: Spread, value: Tensor, batch: Mapping[str, Tensor], model: m.Mo
     data = batch[spread.variable]
     seen = batch.get(f"{spread.variable}_observed")
     flat = data[seen] if seen is not None else data.reshape(-1, *data.shape[data.dim() - width :])
+    if not len(flat):
+        return []
     whole = flat.to(value.dtype).std(0, correction=0)  # (*event)
     if not bool((whole > 0).any()):
         return []
