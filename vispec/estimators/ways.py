@@ -35,7 +35,7 @@ def plain(weights: Node, samples: Axis | None, bound: Bound) -> Node:
 
 
 def chosen_baseline(w: Weights) -> str:
-    """The one that a latent asks for; where none says a word of it, of several draws each has the others, which cost nothing."""
+    """The one that a latent asks for; where nothing is said, of several draws each has the others: they cost nothing."""
     said = [str(each["baseline"]) for each in w.settings if "baseline" in each]
     alone = w.samples is None or (w.samples.size is not None and w.samples.size.number == 1)
     return next((each for each in said if each != "none"), "none" if said or alone else "loo")

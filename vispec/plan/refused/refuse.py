@@ -110,7 +110,9 @@ def variable_problems(variable: Variable, model: Model, data: str) -> Iterator[D
         yield from law_problems(variable, model)
     if variable.role == "latent" and data not in variable.plates and type_.discrete:
         message = f"discrete latent `{name}` is shared by all rows: summed over a minibatch, its gradient would be biased"
-        yield Diagnostic("V704", message, Label(variable.span), help="move it into the data plate, or make it continuous")
+        sized = f"give the data plate a size, as `plate {data}[N]:`, so that all of the data is one row"
+        help_ = f"move it into the data plate, make it continuous, or {sized}"
+        yield Diagnostic("V704", message, Label(variable.span), help=help_)
         return
     if variable.role == "latent" and data not in variable.plates:
         yield from shared_problems(variable, model)
