@@ -181,7 +181,7 @@ CASES = [
     Case("D117", WORDS, "d.jsonl", rows({"w": ["a"]}, {"v": 1}), 2, "w", "list is missing", line=2),
     Case("D117", ONE, "d.npz", npz(x=np.array([0, np.nan])), 2, "x", "missing"),
     Case(
-        "D117", model(data(), partial("x", real(2), "n")), "d.jsonl", rows({"x": [1, None]}), 1, "x", "this entry of the vector", line=1
+        "D117", model(data(), partial("x", real(2), "n")), "d.jsonl", rows({"x": [1, None]}), 1, "x", "this entry", line=1
     ),
     Case("D118", ONE, "d.csv", b"x\n1\n2,5\n".replace(b",", b";"), 2, "x", "'2;5' is not a number", line=3),
     Case("D118", ONE, "d.jsonl", rows({"x": True}), 1, "x", "true is not a number", line=1),
