@@ -4,7 +4,8 @@ import hashlib
 import importlib.util
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ FILE = "metrics.jsonl"
 Log = Callable[[str], None]
 
 PAUSE = 0.1  # least seconds between two lines that become events
+HELD = 2.0  # seconds in which events are held back: TensorBoard takes a third of one to import, which no first step waits for
 
 
 class Metrics:
@@ -39,8 +41,7 @@ class Metrics:
         self.digest.update(written)
         if self.events is not None and (time.monotonic() - self.told >= PAUSE or line["event"] == "end"):
             self.told = time.monotonic()
-            for name, value in _numbers(line):
-                self.events.add_scalar(name, value, step)
+            self.events.add(_numbers(line), step)
 
     @property
     def size(self) -> int:
@@ -88,14 +89,41 @@ def _line(path: Path, number: int, line: bytes) -> dict[str, Any]:
     return found
 
 
-def _events(folder: Path, step: int, log: Log) -> Any:
-    """A TensorBoard writer, or None."""
+class Events:
+    """TensorBoard's writer of a run, and the numbers that it has not been given: (name, value, step, time) each."""
+
+    def __init__(self, folder: Path, step: int):
+        self.folder, self.step = folder, step
+        self.begun, self.held = time.monotonic(), list[tuple[str, float, int, float]]()
+
+    @cached_property
+    def writer(self) -> Any:
+        from torch.utils.tensorboard import SummaryWriter
+
+        return SummaryWriter(str(self.folder), purge_step=self.step or None)
+
+    def add(self, numbers: Iterable[tuple[str, float]], step: int) -> None:
+        self.held += [(name, value, step, time.time()) for name, value in numbers]
+        if time.monotonic() - self.begun >= HELD:
+            self.give()
+
+    def give(self) -> None:
+        for name, value, step, when in self.held:
+            self.writer.add_scalar(name, value, step, when)
+        self.held.clear()
+
+    def close(self) -> None:
+        self.give()
+        if "writer" in self.__dict__:  # else there was nothing to write
+            self.writer.close()
+
+
+def _events(folder: Path, step: int, log: Log) -> Events | None:
+    """None where there is no TensorBoard."""
     if importlib.util.find_spec("tensorboard") is None:
         log("tensorboard is not installed: metrics.jsonl only (pip install tensorboard for event files)")
         return None
-    from torch.utils.tensorboard import SummaryWriter
-
-    return SummaryWriter(str(folder), purge_step=step or None)
+    return Events(folder, step)
 
 
 def _numbers(line: Mapping[str, Any]) -> list[tuple[str, float]]:
