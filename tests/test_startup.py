@@ -55,11 +55,50 @@ def test_the_program_itself_imports_no_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
+FIT = ["fit", "specs/mixture.vispec", "specs/data/faithful.csv", "--columns", "x=eruptions", "--epochs", "1", "--no-verify"]
+
+
 def test_a_fit_by_gradients_imports_no_compiler(tmp_path: Path) -> None:
     """torch's optimisers bring torch.compile with them, which takes longer than the rest of torch."""
-    arguments = ["fit", "specs/mixture.vispec", "specs/data/faithful.csv", "--columns", "x=eruptions"]
-    arguments += ["--set", "optimizer=adam", "--epochs", "1", "--threads", "1", "--out", str(tmp_path / "run")]
+    arguments = [*FIT, "--set", "optimizer=adam", "--threads", "1", "--out", str(tmp_path / "run")]
     code = f"import sys; from vispec.cli.main import main; main({arguments}, standalone_mode=False)"
     told = f"{code}; print([name in sys.modules for name in ('torch', 'torch._dynamo')])"
     done = subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, timeout=200, check=True)
     assert done.stdout.splitlines()[-1] == "[True, False]"
+
+
+HEAVY = ("pandas", "pyarrow.parquet", "torch.utils.tensorboard")  # a tenth of a second each, or several
+
+FIRST = """
+import sys
+from vispec.lazy import FRAMES
+FRAMES.set(False)  # as the program does before it imports anything
+from vispec.train.store import metrics
+write = metrics.Metrics.write
+def told(self, line, step):
+    write(self, line, step)
+    line["event"] == "step" and print("loaded:", [name for name in {heavy} if name in sys.modules])
+metrics.Metrics.write = told
+from vispec.cli.main import main
+main({arguments})
+"""
+
+
+def test_first_steps_wait_for_nothing_that_comes_later(tmp_path: Path) -> None:
+    """Neither for pandas, which Arrow looks for, nor for TensorBoard, nor for readers of other formats."""
+    arguments = [*FIT, "--set", "optimizer=adam", "--set", "batch=2", "--threads", "1", "--out", str(tmp_path / "run")]
+    program = FIRST.format(heavy=HEAVY, arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=200, check=True)
+    told = [line for line in done.stdout.splitlines() if line.startswith("loaded:")]
+    assert {*told} == {"loaded: []"}
+
+
+def test_arrow_converts_frames_after_it_was_told_of_none() -> None:
+    """In the program, where modules of the user's own may have frames."""
+    code = (
+        "from vispec.lazy import FRAMES; FRAMES.set(False); from vispec.train.data.arrow import pc; import sys, pyarrow as pa; "
+    )
+    code += "print('pandas' in sys.modules); table = pa.table({'a': [1, 2]}); import pandas; "
+    code += "print(pa.Table.from_pandas(table.to_pandas()).to_pydict() == table.to_pydict(), len(pa.array(pandas.Series([1]))))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=200, check=True)
+    assert done.stdout.split() == ["False", "True", "1"]

@@ -2,6 +2,7 @@
 free of torch."""
 
 from collections.abc import Callable
+from contextvars import ContextVar
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,10 @@ else:
     torch = _Lazy("torch")
 
 
+FRAMES: ContextVar[bool] = ContextVar("FRAMES", default=True)
+"""Whether a caller in Python may give frames of pandas; the `vispec` program, whose input is files, says that none does."""
+
+
 def kernel(module: str, name: str) -> Callable[..., Any]:
     """A function of a file of kernels, for kernels that use it; the emitter copies it with them (torch/source_text.py)."""
 
@@ -28,4 +33,4 @@ def kernel(module: str, name: str) -> Callable[..., Any]:
     return call
 
 
-__all__ = ["kernel", "torch"]
+__all__ = ["FRAMES", "kernel", "torch"]

@@ -21,6 +21,7 @@ from vispec import __version__
 from vispec.cli.failures import lack, say
 from vispec.cli.streams import open_streams
 from vispec.diagnostics import SpecError, dump, render, to_json
+from vispec.lazy import FRAMES
 
 COMMANDS = "vispec.cli.commands"
 
@@ -51,6 +52,7 @@ class Program(click.Group):
             return super().main(arguments, *rest, standalone_mode=False, **extra)
         open_streams()
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # or threads that wait take the processor from those that compute
+        FRAMES.set(False)
         try:
             result = super().main(arguments, *rest, standalone_mode=False, **extra)
             sys.stdout.flush()
