@@ -147,24 +147,37 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     """A file read: columns by name in file order; `header` False where they are known by position only ("#1", "#2", ...).
-    note: what was found out about its form, for the user to know."""
+    note: what was found out about its form, for the user to know. foreseen: by what its cells were read, if by anything."""
 
     columns: Mapping[str, Column]
     origin: Origin
     header: bool = True
     note: str | None = None
+    foreseen: "Foreseen | None" = None
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What a table will be asked for, as its header tells. names: the columns of each slot. kinds: of columns that are nothing
+    but numbers, or bits. texts: all others that are of use."""
+
+    names: Mapping[str, tuple[str, ...]]
+    kinds: Mapping[str, pa.DataType]
+    texts: frozenset[str]
 
 
 @dataclass(frozen=True)
 class Request:
     """What a reader is asked for. keep: whether a column of this name can be of use. positional: columns are asked for by
     position, so a first line of numbers is data, and a line of plain text is cells between white space. single: all of the
-    data are one row, which arrays hold whole. whole: a line of plain text is one cell, for what has many values in it."""
+    data are one row, which arrays hold whole. whole: a line of plain text is one cell, for what has many values in it.
+    foresee: of a table of text without its values, what it will be asked for, so that numbers need not be read as text."""
 
     keep: Callable[[str], bool]
     positional: bool = False
     single: bool = False
     whole: bool = False
+    foresee: Callable[[Table], Foreseen | None] | None = None
 
 
 @dataclass(frozen=True)

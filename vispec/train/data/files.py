@@ -183,7 +183,8 @@ def check_utf8(file: DataFile) -> None:
     with file.open() as stream:
         try:
             while block := stream.read(1 << 20):
-                decoder.decode(block)
+                if not block.isascii() or decoder.getstate()[0]:  # what is ASCII needs no decoder, but between two parts of it
+                    decoder.decode(block)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             raise not_utf8(file) from None

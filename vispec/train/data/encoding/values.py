@@ -105,7 +105,7 @@ def bits(column: Column, problems: Problems) -> tuple[Array, Array]:
         report_all(
             column, problems, "D121", bad, lambda i: f"{values[i].as_py()[:40]!r} is not a bit", "write 0, 1, true or false"
         )
-        return (array % 2).astype(np.uint8), missing
+        return (np.maximum(array, 0) % 2).astype(np.uint8), missing
     array, missing = numbers(column, problems)
     report_all(column, problems, "D121", (array != 0) & (array != 1), lambda i: f"{array[i]} is not a bit", "a bit is 0 or 1")
     return array.astype(np.uint8) if array.dtype.kind != "f" else (array == 1).astype(np.uint8), missing

@@ -9,6 +9,7 @@ from vispec.train.data.columns import Column, Origin, Request, Table, concatenat
 from vispec.train.data.diagnostics import DataDiagnostic, DataError, Problems
 from vispec.train.data.files import expanded, has_columns, read
 from vispec.train.data.matching.choose import POSITION, REST, Slot, choose, gather, holds, like_number, missing_help, numbered
+from vispec.train.data.matching.foreseen import foresees, read_tables
 
 SHOWN = 8  # names of unused columns
 
@@ -231,7 +232,7 @@ def _match_tables(
 ) -> None:
     keys = {plate: name for plate, name in key_names(model, index).items() if plate in index or name not in slots}
     request = replace(_request(slots, columns, keys.values()), single=model.single is not None)
-    tables = [read(path, request) for path in paths]
+    tables = read_tables(paths, request, foresees(model, slots, columns, keys.values(), recalled))
     found: dict[str, list[Column]] = {}
     keyed: dict[str, list[Column]] = {}
     for number, table in enumerate(tables):

@@ -1,4 +1,5 @@
-"""CSV and TSV by Arrow's reader. Every cell is read as text, and numbers are made later, so that a bad one can be named.
+"""CSV and TSV by Arrow's reader. Columns that shall be numbers are read as such, and where one has a cell that is none, every
+cell is read as text, and numbers are made later, so that the bad one can be named.
 
 The first line holds the names, unless columns are asked for by position and every cell of it is a number. Tabs separate without
 quotes, as text often begins with a quotation mark, unless every cell of the first line stands in quotes.
@@ -6,7 +7,7 @@ quotes, as text often begins with a quotation mark, unless every cell of the fir
 
 import csv
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,7 @@ from pyarrow import csv as arrow_csv
 
 from vispec.train.data.columns import Column, DataFile, LineOf, Reader, Request, Table
 from vispec.train.data.diagnostics import DataDiagnostic, DataError, Problems
+from vispec.train.data.encoding.values import MISSING
 from vispec.train.data.files import check_utf8
 from vispec.train.data.quotes import check_quotes, decimal_points
 
@@ -35,12 +37,16 @@ class Dialect:
 
 
 def read(file: DataFile, request: Request) -> Table:
+    return _read_numbers(file, request) or _read_text(file, request)
+
+
+def _read_text(file: DataFile, request: Request) -> Table:
+    """Every column as text."""
     check_utf8(file)
     dialect, first = _first_record(file)
     if dialect.quoted:
         check_quotes(file, dialect.delimiter)
-    header = not (request.positional and all(_is_number(cell) for cell in first.cells))
-    names = [cell.strip() for cell in first.cells] if header else [f"#{i + 1}" for i in range(len(first.cells))]
+    header, names = _names(first, request)
     _check_names(file, names, request)
     line_of = _line_finder(file, dialect, header, len(names))
     cells = _cells(file, dialect, len(names), first.stop if header else first.start, line_of)
@@ -52,6 +58,45 @@ def read(file: DataFile, request: Request) -> Table:
     origin = file.origin(cells.num_rows, line_of)
     columns = {name: Column(name, (), cells.column(i), origin) for i, name in enumerate(names) if name not in names[:i]}
     return Table(columns, origin, header, note)
+
+
+def _read_numbers(file: DataFile, request: Request) -> Table | None:
+    """Columns of which only numbers are wanted as numbers, those that nobody wants not at all. None where that is not known, or
+    where a cell is no number, or nothing as plain: it is then read as text, which tells what is wrong, and where."""
+    try:
+        dialect, first = _first_record(file)
+    except (DataError, UnicodeDecodeError):
+        return None
+    header, names = _names(first, request)
+    if request.foresee is None or len({*names}) < len(names) or (dialect.delimiter != "," and not _tabs(file)):
+        return None
+    unread = {name: Column(name, (), pa.chunked_array([pa.nulls(0)]), file.origin(0)) for name in names}
+    foreseen = request.foresee(Table(unread, file.origin(0), header))
+    if foreseen is None or not foreseen.kinds:
+        return None
+    if len(foreseen.kinds) < len(names):  # else whatever is not plain is no number, quotes too
+        check_utf8(file)
+        if dialect.quoted:
+            check_quotes(file, dialect.delimiter)
+    else:
+        dialect = Dialect(dialect.delimiter, False)
+    kinds = {str(i): foreseen.kinds.get(name, pa.large_string()) for i, name in enumerate(names)}
+    wanted = [str(i) for i, name in enumerate(names) if name in foreseen.kinds or name in foreseen.texts]
+    try:
+        cells = _arrow(file, dialect, kinds, first.stop if header else first.start, wanted)
+    except pa.ArrowInvalid:
+        return None
+    origin = file.origin(cells.num_rows, _line_finder(file, dialect, header, len(names)))
+    nothing = pa.chunked_array([pa.nulls(cells.num_rows)])
+    values = dict.fromkeys(names, nothing) | {names[int(i)]: cells.column(i) for i in wanted}
+    return Table({name: Column(name, (), values[name], origin) for name in names}, origin, header, foreseen=foreseen)
+
+
+def _names(first: "First", request: Request) -> tuple[bool, list[str]]:
+    """Whether the first record holds the names of columns, and these."""
+    if request.positional and all(_is_number(cell) for cell in first.cells):
+        return False, [f"#{i + 1}" for i in range(len(first.cells))]
+    return True, [cell.strip() for cell in first.cells]
 
 
 def _tabs(file: DataFile) -> bool:
@@ -126,25 +171,45 @@ def _cells(file: DataFile, dialect: Dialect, width: int, before: int, line_of: L
         problems.add("D107", message, file.name, row, help=_width_help(file, record.text), line=line)
         return "skip"
 
-    names = [str(i) for i in range(width)]
     try:
-        with file.open() as stream:
-            cells = arrow_csv.read_csv(
-                stream,
-                arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK, column_names=names, skip_rows=before),
-                arrow_csv.ParseOptions(
-                    delimiter=dialect.delimiter,
-                    quote_char='"' if dialect.quoted else False,
-                    newlines_in_values=dialect.quoted,
-                    ignore_empty_lines=width > 1,  # in a table of one column, an empty cell is an empty line
-                    invalid_row_handler=wrong_width,
-                ),
-                arrow_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.large_string()), strings_can_be_null=False),
-            )
+        cells = _arrow(
+            file, dialect, {str(i): pa.large_string() for i in range(width)}, before, invalid_row_handler=wrong_width
+        )
     except pa.ArrowInvalid as error:
         raise _broken(file, str(error)) from None
     problems.check()
     return cells
+
+
+def _arrow(
+    file: DataFile,
+    dialect: Dialect,
+    kinds: Mapping[str, pa.DataType],
+    before: int,
+    wanted: Sequence[str] = (),
+    **options: Any,
+) -> pa.Table:
+    """The cells of all columns, or of those that are wanted, which have numbers for names. before: lines before the rows."""
+    with file.open() as stream:
+        return arrow_csv.read_csv(
+            stream,
+            arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK, column_names=[*kinds], skip_rows=before),
+            arrow_csv.ParseOptions(
+                delimiter=dialect.delimiter,
+                quote_char='"' if dialect.quoted else False,
+                newlines_in_values=dialect.quoted,
+                ignore_empty_lines=len(kinds) > 1,  # in a table of one column, an empty cell is an empty line
+                **options,
+            ),
+            arrow_csv.ConvertOptions(
+                column_types=dict(kinds),
+                include_columns=[*wanted],
+                strings_can_be_null=False,
+                null_values=[*MISSING],
+                true_values=["1", "1.0", "true", "True", "TRUE"],
+                false_values=["0", "0.0", "false", "False", "FALSE"],
+            ),
+        )
 
 
 def _width_help(file: DataFile, text: str) -> str:
