@@ -137,6 +137,23 @@ def test_one_table_of_several_files(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     both(text, tmp_path, monkeypatch, columns={"v": ("v1..v2",)})
 
 
+def test_labels_of_several_files_and_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each block has numbers of its own for its labels; and cells without a label may say so in several ways."""
+    monkeypatch.setattr(delimited, "SMALL", 64)
+    chance = random.Random(1)
+    text = "size K\nparam p : simplex[K]\nplate n:\n    partial c : category[K] ~ Categorical(p)\n    given a : real\n"
+    paths = [tmp_path / "0.csv", tmp_path / "1.csv"]
+    for path in paths:
+        cells = chance.choices(("1", " 1", "1.0", "+1", "b", "NA", "", "?", "zwölf", '"b"', "True", "true"), k=100)
+        path.write_text("\n".join(["c,a", *(f"{cell},{chance.randrange(9)}" for cell in cells)]) + "\n")
+    (fields, labels, *_), _ = (both(text, path, monkeypatch) for path in paths)
+    assert labels["K"] == ("1", "b", "true", "zwölf")
+    assert {*fields["c"][0][fields["c"][1]].tolist()} == {0, 1, 2, 3}
+    model = check_model(parse(Source("read.vispec", text)))
+    found = load(model, list(map(str, paths)))
+    assert found.fields["c"].values.tolist()[:100] == fields["c"][0].tolist()
+
+
 def test_a_long_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "long.csv"
     path.write_text("g,t,u,y\n01,1,5,1.5\n01,2,5,2\n2,1,-1,\n2,2,-1,7\n")

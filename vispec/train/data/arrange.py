@@ -48,6 +48,10 @@ class Layout:
     sequence: bool = False
 
     @property
+    def axes(self) -> tuple[Axis, ...]:
+        return (*self.head, *self.tail)
+
+    @property
     def path(self) -> Path:
         return tuple(axis.plate or "" for axis in self.head)
 

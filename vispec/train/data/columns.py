@@ -158,8 +158,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Foreseen:
-    """What a table will be asked for, as its header tells. names: the columns of each slot. kinds: of columns that are nothing
-    but numbers, or bits. texts: all others that are of use."""
+    """What a table will be asked for, as its header tells. names: the columns of each slot. kinds: as what columns are read
+    that are nothing but numbers, bits, or labels. texts: all others that are of use."""
 
     names: Mapping[str, tuple[str, ...]]
     kinds: Mapping[str, pa.DataType]

@@ -52,18 +52,21 @@ def raw_labels(a: Arranged, problems: Problems) -> Raw:
 
 def raw_column(column: Column, problems: Problems) -> Raw:
     values = column.values
-    if leaf.is_text(values):
-        values, _ = leaf.clean_text(values)
     distinct, indices = indices_of(values)
+    if leaf.is_text(values) or pa.types.is_dictionary(values.type):
+        distinct = leaf.clean_words(distinct)
     names = [None if isinstance(value, float) and math.isnan(value) else value for value in distinct]
-    endless = np.array([isinstance(value, float) and math.isinf(value) for value in distinct] + [False])[indices]
-    leaf.report_all(column, problems, "D119", endless, lambda i: f"{distinct[indices[i]]} is not a finite number")
+    endless = np.array([isinstance(value, float) and math.isinf(value) for value in distinct] + [False])
+    if endless.any():
+        leaf.report_all(column, problems, "D119", endless[indices], lambda i: f"{distinct[indices[i]]} is not a finite number")
     labels: dict[str, int] = {}
     places = [
         -1 if name is None or math.inf in (name, -name if isinstance(name, float) else 0) else _place(name, values, labels)
         for name in names
     ]
-    return Raw(list(labels), np.array([*places, -1], np.int64)[indices], column.order, column.origin.file, column.label)
+    if places != [*range(len(places))]:  # several are one, or missing
+        indices = np.array([*places, -1], np.int32)[indices]
+    return Raw(list(labels), indices, column.order, column.origin.file, column.label)
 
 
 def _place(value: Any, values: pa.ChunkedArray, labels: dict[str, int]) -> int:

@@ -1,6 +1,6 @@
 """Leaves of a column as numbers of a variable's domain, with what is missing; anything outside the domain is a problem."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,11 @@ def clean_text(values: pa.ChunkedArray) -> tuple[pa.ChunkedArray, Array]:
     return pc.if_else(missing, pa.scalar(None, trimmed.type), trimmed), missing.to_numpy()
 
 
+def clean_words(words: Sequence[str]) -> list[str | None]:
+    """The same of a few of them, such as those that are distinct: None where one is missing."""
+    return clean_text(pa.chunked_array([words], pa.large_string()))[0].to_pylist()
+
+
 def numbers(column: Column, problems: Problems) -> tuple[Array, Array]:
     """Finite numbers and the mask of missing ones (which are 0); the array keeps the type that the file has them in."""
     values = column.values
@@ -66,8 +71,8 @@ def numbers(column: Column, problems: Problems) -> tuple[Array, Array]:
         values, missing = clean_text(values)
         values = _parse(column, values, problems)
     array = to_numpy(values)
-    if array.dtype.kind == "f":
-        array = np.where(missing, 0, array) if missing.any() else array
+    if array.dtype.kind == "f" and (missing.any() or not np.isfinite(array.sum())):
+        array = np.where(missing, 0, array)
         unknown = np.isnan(array)
         if unknown.any():
             missing, array = missing | unknown, np.where(unknown, 0, array)

@@ -9,7 +9,8 @@ from vispec.model.model import Model
 from vispec.train.data.arrow import pc
 from vispec.train.data.columns import Array, Column, lengths, select, total
 from vispec.train.data.diagnostics import DataDiagnostic, DataError
-from vispec.train.data.encoding.values import MISSING, is_text, null_mask
+from vispec.train.data.encoding.tokens import indices_of
+from vispec.train.data.encoding.values import MISSING, clean_words, is_text, null_mask
 from vispec.train.data.matching.match import Matched
 
 
@@ -80,6 +81,9 @@ def _missing(column: Column, words: bool, event: int) -> Array:
     if is_text(values) and not words:
         marks = pc.is_in(pc.ascii_trim_whitespace(values), value_set=pa.array(MISSING, values.type))
         absent = pc.fill_null(marks, True).to_numpy()
+    elif pa.types.is_dictionary(values.type):
+        distinct, indices = indices_of(values)
+        absent = np.array([word is None for word in clean_words(distinct)] + [True])[indices]
     elif pa.types.is_floating(values.type):
         absent = pc.fill_null(pc.is_nan(values), True).to_numpy()
     else:

@@ -1,4 +1,5 @@
-"""What a table of text will be asked for, as its header tells: cells of which only numbers are wanted are then read as numbers.
+"""What a table of text will be asked for, as its header tells: cells of which only numbers are wanted are then read as numbers,
+and labels as numbers of the distinct ones.
 
 Only where text and the number that it spells come to the same: one cell for a value, or one for each entry of a vector."""
 
@@ -12,11 +13,13 @@ from vispec.train.data.arrange import layout_of
 from vispec.train.data.columns import Foreseen, Request, Table
 from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding.encode import bit_offset
+from vispec.train.data.encoding.labels import is_coded
 from vispec.train.data.files import read
 from vispec.train.data.matching.choose import Slot, choose
 
 NUMBERS = frozenset({"real", "positive", "unit", "count", "simplex", "ordered", "cholesky"})
 
+LABELS = pa.dictionary(pa.int32(), pa.large_string())
 
 Foresee = Callable[[Table], Foreseen | None]
 
@@ -44,15 +47,15 @@ def foresees(
         if problems.found or model.single is not None:  # one row may hold anything whole
             return None
         kinds: dict[str, pa.DataType] = {}
-        texts = {*own}
+        texts: set[str] = set()
+        kinds |= dict.fromkeys(own, LABELS)
         for slot, taken in names.items():
             kind = _kind(model, slot, len(taken))
             if kind is None:
                 texts |= {*taken}
             else:
                 texts |= {name for name in taken if kinds.setdefault(name, kind) != kind}
-        numbers = {name: kind for name, kind in kinds.items() if name not in texts}
-        return Foreseen(names, numbers, frozenset(texts))
+        return Foreseen(names, {name: kind for name, kind in kinds.items() if name not in texts}, frozenset(texts))
 
     return foresee
 
@@ -60,10 +63,14 @@ def foresees(
 def _kind(model: Model, slot: str, width: int) -> pa.DataType | None:
     """As what the columns of a slot are read; None: as text."""
     variable = model.variable.get(slot)
-    if variable is None or variable.type.domain not in NUMBERS | {"bit"}:
+    if variable is None:
+        return None
+    if is_coded(model, variable.type):
+        return LABELS if width == 1 and not layout_of(model, variable).axes else None
+    if variable.type.domain not in NUMBERS | {"bit"}:
         return None
     layout = layout_of(model, variable)
-    depth = len(layout.head) + len(layout.tail)
+    depth = len(layout.axes)
     if depth > 1 or (depth == 1) != (width > 1):  # a cell may hold a whole list
         return None
     if variable.type.domain != "bit":

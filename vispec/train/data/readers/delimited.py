@@ -23,6 +23,7 @@ from vispec.train.data.files import check_utf8
 from vispec.train.data.quotes import check_quotes, decimal_points
 
 BLOCK = 1 << 24  # bytes that Arrow reads at once, and the longest row
+SMALL = 1 << 20  # the same, where a longer row is read again as text
 
 
 @dataclass(frozen=True)
@@ -61,8 +62,8 @@ def _read_text(file: DataFile, request: Request) -> Table:
 
 
 def _read_numbers(file: DataFile, request: Request) -> Table | None:
-    """Columns of which only numbers are wanted as numbers, those that nobody wants not at all. None where that is not known, or
-    where a cell is no number, or nothing as plain: it is then read as text, which tells what is wrong, and where."""
+    """Columns of which only numbers are wanted as numbers, labels as theirs, those that nobody wants not at all. None where
+    that is not known, or where a cell is no number: the file is then read as text, which tells what is wrong, and where."""
     try:
         dialect, first = _first_record(file)
     except (DataError, UnicodeDecodeError):
@@ -74,16 +75,16 @@ def _read_numbers(file: DataFile, request: Request) -> Table | None:
     foreseen = request.foresee(Table(unread, file.origin(0), header))
     if foreseen is None or not foreseen.kinds:
         return None
-    if len(foreseen.kinds) < len(names):  # else whatever is not plain is no number, quotes too
+    if any(name not in foreseen.kinds or pa.types.is_dictionary(foreseen.kinds[name]) for name in names):
         check_utf8(file)
         if dialect.quoted:
             check_quotes(file, dialect.delimiter)
-    else:
+    else:  # whatever is not plain is no number, quotes too
         dialect = Dialect(dialect.delimiter, False)
     kinds = {str(i): foreseen.kinds.get(name, pa.large_string()) for i, name in enumerate(names)}
     wanted = [str(i) for i, name in enumerate(names) if name in foreseen.kinds or name in foreseen.texts]
     try:
-        cells = _arrow(file, dialect, kinds, first.stop if header else first.start, wanted)
+        cells = _arrow(file, dialect, kinds, first.stop if header else first.start, wanted, quick=True)
     except pa.ArrowInvalid:
         return None
     origin = file.origin(cells.num_rows, _line_finder(file, dialect, header, len(names)))
@@ -187,13 +188,17 @@ def _arrow(
     kinds: Mapping[str, pa.DataType],
     before: int,
     wanted: Sequence[str] = (),
+    quick: bool = False,
     **options: Any,
 ) -> pa.Table:
-    """The cells of all columns, or of those that are wanted, which have numbers for names. before: lines before the rows."""
+    """The cells of all columns, or of those that are wanted, which have numbers for names. before: lines before the rows.
+    quick: by several threads, which know no numbers of rows."""
     with file.open() as stream:
         return arrow_csv.read_csv(
-            stream,
-            arrow_csv.ReadOptions(use_threads=False, block_size=BLOCK, column_names=[*kinds], skip_rows=before),
+            pa.OSFile(stream.name) if quick and isinstance(stream, io.BufferedReader) else stream,
+            arrow_csv.ReadOptions(
+                use_threads=quick, block_size=SMALL if quick else BLOCK, column_names=[*kinds], skip_rows=before
+            ),
             arrow_csv.ParseOptions(
                 delimiter=dialect.delimiter,
                 quote_char='"' if dialect.quoted else False,
