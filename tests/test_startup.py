@@ -102,3 +102,11 @@ def test_arrow_converts_frames_after_it_was_told_of_none() -> None:
     code += "print(pa.Table.from_pandas(table.to_pandas()).to_pydict() == table.to_pydict(), len(pa.array(pandas.Series([1]))))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=200, check=True)
     assert done.stdout.split() == ["False", "True", "1"]
+
+
+def test_modules_are_imported_ahead_without_a_look_for_garbage() -> None:
+    code = "import gc, sys; from vispec.lazy import ahead; seen = []; gc.callbacks.append(lambda *told: seen.append(told)); "
+    code += "ahead('vispec.train.fitted'); "
+    code += "print('torch' in sys.modules, gc.isenabled(), len(seen), gc.get_freeze_count() > 100_000)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=200, check=True)
+    assert done.stdout.split() == ["True", "True", "0", "True"]

@@ -21,7 +21,7 @@ from vispec import __version__
 from vispec.cli.failures import lack, say
 from vispec.cli.streams import open_streams
 from vispec.diagnostics import SpecError, dump, render, to_json
-from vispec.lazy import FRAMES
+from vispec.lazy import FRAMES, ahead
 
 COMMANDS = "vispec.cli.commands"
 
@@ -35,7 +35,9 @@ class Program(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        return import_module(f"{COMMANDS}.{cmd_name.replace('-', '_')}").ENTRY.command
+        module = f"{COMMANDS}.{cmd_name.replace('-', '_')}"
+        ahead(module)
+        return import_module(module).ENTRY.command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         try:

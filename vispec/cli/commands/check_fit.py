@@ -21,6 +21,7 @@ from vispec.cli.options import (
     threads_option,
 )
 from vispec.diagnostics import dump, plain
+from vispec.lazy import ahead
 from vispec.train.reading import Reading
 
 
@@ -53,6 +54,7 @@ def check_fit(
     are drawn; and calibration, by the rank of each number among its replicates. Pictures are in check-fit.html of RUN.
     """
     with failures(as_json):
+        ahead("vispec.answers.replicated.check_fit")
         from vispec.answers.how import How
         from vispec.answers.replicated.check_fit import check_fit as checked
         from vispec.answers.replicated.fit_page import FILE, write_page

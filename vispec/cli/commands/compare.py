@@ -17,6 +17,7 @@ from vispec.cli.options import (
     trust_option,
 )
 from vispec.diagnostics import dump
+from vispec.lazy import ahead
 from vispec.train.reading import Reading
 
 
@@ -50,6 +51,7 @@ def compare(
         missing = "".join(f"; {word} is no folder" for word in files if not Path(word).exists() and "=" not in word)
         raise click.UsageError(f"it compares two runs or more{missing}")
     with failures(as_json):
+        ahead("vispec.answers.compared.compare")
         from vispec.answers.compared.compare import compare as compared
 
         opened = [open_run(folder, device, threads) for folder in folders]

@@ -7,6 +7,7 @@ import click
 from vispec.catalog import Command
 from vispec.cli.failures import failures
 from vispec.cli.options import memory_option, read_source, reading_options, set_option, split_sets, work_option
+from vispec.lazy import ahead
 from vispec.train.reading import Reading
 
 
@@ -37,6 +38,7 @@ def compile_command(
 ) -> None:
     """Print the standalone module of SPEC. Sizes that only data can tell are constructor arguments, unless DATA tells them."""
     with failures():
+        ahead("vispec.compile")
         from vispec.compile import compile_spec
         from vispec.torch.members.only import UnknownMemberError
 

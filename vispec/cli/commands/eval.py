@@ -21,6 +21,7 @@ from vispec.cli.options import (
     threads_option,
 )
 from vispec.diagnostics import dump
+from vispec.lazy import ahead
 from vispec.screen import folded
 from vispec.train.reading import Reading
 
@@ -63,6 +64,7 @@ def evaluate(
     if pointwise and estimator is not None:
         raise click.UsageError("--pointwise takes the model's own numbers, and no --estimator")
     with failures(as_json):
+        ahead("vispec.answers.score")
         from vispec.answers import score as scores
         from vispec.answers.how import How
 

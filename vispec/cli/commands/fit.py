@@ -25,6 +25,7 @@ from vispec.cli.options import (
     work_option,
 )
 from vispec.diagnostics import dump
+from vispec.lazy import ahead
 from vispec.train.reading import Reading
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ def fit(
     interrupted or killed goes on with --resume as if never stopped. Under torchrun, all processes share each minibatch.
     """
     with failures(as_json):
+        ahead("vispec.train.fitted")
         from vispec.train import fitted
         from vispec.train.loop.progress import reporter
         from vispec.train.setup.distributed import joined

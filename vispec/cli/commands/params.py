@@ -9,6 +9,7 @@ from vispec.catalog import Command
 from vispec.cli.failures import failures, say
 from vispec.cli.options import json_option, open_run, run_argument, threads_option
 from vispec.diagnostics import dump, plain
+from vispec.lazy import ahead
 
 
 @click.command("params")
@@ -32,6 +33,7 @@ def params(run: Path, level: float, order: str | None, whole: bool, as_csv: bool
     one has a note that says why. Of latents with a guide, mean and deviation.
     """
     with failures(as_json):
+        ahead("vispec.train.estimates.stored")
         from vispec.train.estimates import show
         from vispec.train.estimates.order import order_by
         from vispec.train.estimates.stored import find_estimates

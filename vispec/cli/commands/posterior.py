@@ -25,6 +25,7 @@ from vispec.cli.options import (
     threads_option,
 )
 from vispec.diagnostics import dump
+from vispec.lazy import ahead
 from vispec.train.reading import Reading
 
 if TYPE_CHECKING:
@@ -115,6 +116,7 @@ def posterior(
     if (flip or other is not None) and not aligned:
         raise click.UsageError(f"{'--flip' if flip else '--intersect'} is of links: --pharaoh or --aer FILE")
     with failures():
+        ahead("vispec.answers.posterior")
         from vispec.answers import posterior as asked
         from vispec.answers.how import How
 

@@ -22,6 +22,7 @@ from vispec.cli.options import (
     threads_option,
 )
 from vispec.diagnostics import dump
+from vispec.lazy import ahead
 from vispec.train.reading import Reading
 
 RULE = f"The decision rule (default: mode for discrete data, else mean): {', '.join((*RULES, *DECISIONS))}."
@@ -99,6 +100,7 @@ def predict(
     if conllu and (metrics or jsonl):
         raise click.UsageError("--conllu is a form of predictions: no --metric or --jsonl")
     with failures():
+        ahead("vispec.answers.predict")
         from vispec.answers import predict as asked
         from vispec.answers.how import How
         from vispec.answers.measured.asked import read_metrics

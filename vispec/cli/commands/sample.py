@@ -18,6 +18,7 @@ from vispec.cli.options import (
     show_rows,
     threads_option,
 )
+from vispec.lazy import ahead
 from vispec.train.reading import Reading
 
 
@@ -52,6 +53,7 @@ def sample(
     is drawn as in the training data, unless --length says it.
     """
     with failures():
+        ahead("vispec.answers.sample")
         from vispec.answers import sample as asked
         from vispec.answers.how import How
         from vispec.answers.show import Aligned

@@ -8,6 +8,7 @@ from vispec.catalog import Command
 from vispec.cli.failures import FAILED, failures
 from vispec.cli.options import json_option, memory_option, read_source, set_option, split_sets, work_option
 from vispec.diagnostics import dump
+from vispec.lazy import ahead
 
 
 @click.command("verify")
@@ -34,6 +35,7 @@ def verify_command(
     Sizes become 2 or 3 and vocabularies 4 or 5, except those that --set gives."""
     source = read_source(spec, as_json)
     with failures(as_json):
+        ahead("vispec.verify.verify")
         sizes = split_sets(source, sets)[0]
         from vispec.verify.verify import verify  # imports torch
 
