@@ -15,7 +15,7 @@ from vispec.model.types import WHOLE_DOMAINS, Dim
 from vispec.train.data.arrow import pc
 from vispec.train.data.columns import Array, Column, deepen, fill
 from vispec.train.data.diagnostics import LIMIT, Problems
-from vispec.train.data.encoding.split import split_words
+from vispec.train.data.encoding.split import split_all
 from vispec.train.data.sizes import Sizes
 
 Path = tuple[str, ...]
@@ -131,7 +131,7 @@ def _split(column: Column, layout: Layout, chars: bool) -> Column:
         marks = pc.is_in(texts, value_set=pa.array(MISSING_TEXT, texts.type))
         texts = pc.if_else(marks, pa.scalar(None, texts.type), texts)
     numbered = layout.sequence and not layout.partial and not chars  # nothing but the numbers of words is wanted
-    pieces = [_characters(chunk) if chars else split_words(chunk) if numbered else _words(chunk) for chunk in texts.chunks]
+    pieces = split_all(texts) if numbered else [_characters(chunk) if chars else _words(chunk) for chunk in texts.chunks]
     if not pieces:
         return replace(column, levels=(*column.levels, np.zeros(0, np.int64)))
     level = np.concatenate([level for level, _ in pieces])

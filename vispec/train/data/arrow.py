@@ -10,6 +10,8 @@ from vispec.lazy import FRAMES
 
 pc: Any = pyarrow.compute
 
+LARGE = 1 << 24  # bytes; less is soon used again
+
 
 class Hidden:
     """Among the finders of modules, and the first: there is no pandas."""
@@ -30,6 +32,12 @@ def without_frames() -> None:
         pa.array([0])
     finally:
         sys.meta_path.remove(Hidden)
+
+
+def give_back(size: int) -> None:
+    """What arrays of so many bytes took that are no more: Arrow keeps it for others of its own, which numbers are not."""
+    if size > LARGE:
+        pa.default_memory_pool().release_unused()
 
 
 if not FRAMES.get():

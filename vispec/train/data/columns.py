@@ -215,6 +215,11 @@ def deepen(column: Column, depth: int) -> Column:
     return column
 
 
+def emptied(column: Column) -> Column:
+    """Where values stood that are held elsewhere: as much as is told of them in messages."""
+    return replace(column, values=pa.chunked_array([pa.nulls(0)]))
+
+
 def fill(column: Column, depth: int, wanted: Array) -> Column:
     """Give missing lists at a depth the wanted lengths, their elements missing. wanted: (lists,), the own length for others."""
     level = lengths(column.levels[depth], column.parents(depth))

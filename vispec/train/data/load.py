@@ -9,11 +9,12 @@ import pyarrow as pa
 from vispec.model.model import Model, Plate, Variable
 from vispec.train.data.agree import agree
 from vispec.train.data.arrange import Arranged, Layout, Path, arrange, layout_of
+from vispec.train.data.arrow import give_back
 from vispec.train.data.checks.order import warn_of_order, warn_of_tables
 from vispec.train.data.checks.scales import warn_of_scales
 from vispec.train.data.checks.short import check_short
 from vispec.train.data.checks.unmet import check_unmet, find_unmet
-from vispec.train.data.columns import Array, Column, Origin
+from vispec.train.data.columns import Array, Column, Origin, emptied
 from vispec.train.data.dataset import Dataset, Ragged
 from vispec.train.data.diagnostics import Problems
 from vispec.train.data.encoding.brackets import bracketed
@@ -72,6 +73,9 @@ def load(
     problems.check()
     arranged, encoders = in_pieces(model, arranged, encoders, training, problems)
     problems.check()
+    size = sum(column.values.nbytes for column in matched.columns.values())
+    matched = replace(matched, columns={name: emptied(column) for name, column in matched.columns.items()})
+    give_back(size)
     found = agree(model, arranged, {name: _extra(model, name) for name in arranged}, known, problems)
     for plate, column in counted.items():
         found[_own_path(model, model.plate[plate])] = as_lengths(column, problems)

@@ -154,7 +154,8 @@ def category_ids(a: Arranged, variable: Variable, raw: Raw, context: Context) ->
     missing = raw.indices < 0
     known = context.encoders.labels.get(group_of(context.model, variable))
     position = {label: i for i, label in enumerate(known)} if known is not None else None
-    numbers = np.array([_number(label, position) for label in raw.labels] + [0], np.int64)[raw.indices]
+    told = np.array([_number(label, position) for label in raw.labels] + [0], np.int64)
+    numbers = told.astype(np.int32 if np.all(told == told.astype(np.int32)) else np.int64)[raw.indices]
     if position is None:
         _check_whole(a, raw, numbers, context.problems)
     elif (numbers < 0).any():
@@ -163,7 +164,7 @@ def category_ids(a: Arranged, variable: Variable, raw: Raw, context: Context) ->
     card = card_of(context.model, variable.type)
     if card is not None and not context.problems.found:
         _check_card(a, variable, numbers, missing, card, known, context)
-    return np.where(missing, 0, numbers).astype(np.int32), missing
+    return np.where(missing, np.int32(0), numbers).astype(np.int32, copy=False), missing
 
 
 WORD = np.iinfo(np.int64).min  # stands for a label that is no number where numbers are wanted

@@ -9,8 +9,9 @@ import numpy as np
 from vispec.model.model import FitEntry, Model, Variable
 from vispec.model.types import INTEGER_DOMAINS
 from vispec.train.data.arrange import Arranged, Path
+from vispec.train.data.arrow import give_back
 from vispec.train.data.checks.trees import UNKNOWN, check_trees
-from vispec.train.data.columns import Array, Column, lengths
+from vispec.train.data.columns import Array, Column, emptied, lengths
 from vispec.train.data.diagnostics import LIMIT, Problems
 from vispec.train.data.encoding import values as leaf
 from vispec.train.data.encoding.brackets import parses, words_of
@@ -53,6 +54,11 @@ def encode(
     context = Context(model, sizes, found, encoders or Encoders(), encoders is None or more, problems)
     tokens = {name: raw_tokens(a, problems) for name, a in arranged.items() if model.variable[name].type.domain == "token"}
     codes = {name: raw_labels(a, problems) for name, a in arranged.items() if is_coded(model, model.variable[name].type)}
+    coded = [arranged[name] for name in (*tokens, *codes)]
+    size = sum(a.column.values.nbytes for a in coded)
+    for a in coded:
+        a.column = emptied(a.column)
+    give_back(size)
     problems.check()
     wholes = stretches(model, arranged, tokens, found, sizes)
     tokens |= wholes
@@ -69,9 +75,9 @@ def encode(
     for name, a in arranged.items():
         variable = model.variable[name]
         if name in tokens:
-            array, missing = token_ids(a, variable, tokens[name], context)
+            array, missing = token_ids(a, variable, tokens.pop(name), context)
         elif name in codes:
-            array, missing = category_ids(a, variable, codes[name], context)
+            array, missing = category_ids(a, variable, codes.pop(name), context)
         else:
             array, missing = _numbers(a, variable, context)
         if not problems.found:

@@ -6,6 +6,7 @@ and its length; only longer ones are strings. The numbers are the same.
 import ctypes
 import os
 import warnings
+from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -19,6 +20,22 @@ SHORT = 7  # bytes that fit into an integer beside their number
 MASKS = np.array([(1 << 8 * count) - 1 for count in range(SHORT + 1)], np.uint64)
 WORDS_CPP = cpp("words")
 WORTH = 12_000_000  # bytes at a time that come of files for which a second of the compiler pays
+PART = 1 << 21  # bytes of texts whose words are found at once
+
+
+def split_all(texts: pa.ChunkedArray) -> list[tuple[Array, pa.DictionaryArray]]:
+    """The same of all texts, some at a time."""
+    return [split_words(part) for chunk in texts.chunks for part in _parts(chunk)]
+
+
+def _parts(texts: pa.Array) -> Iterator[pa.Array]:
+    """Without a loop, what is found of each word for a while takes many times the room of the word: not of many at a time."""
+    if library(WORDS_CPP) or (texts.nbytes >= WORTH and built()):
+        yield texts
+        return
+    many = max(1, len(texts) * PART // max(1, texts.nbytes))
+    for first in range(0, max(1, len(texts)), many):
+        yield texts.slice(first, many)
 
 
 def split_words(texts: pa.Array) -> tuple[Array, pa.DictionaryArray]:

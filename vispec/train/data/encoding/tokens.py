@@ -20,6 +20,8 @@ from vispec.train.data.encoding.context import Context
 from vispec.train.data.encoding.vocab import Vocabulary
 from vispec.train.data.files import not_utf8, opened, whole
 
+COUNTED = 1 << 20
+
 
 def raw_tokens(a: Arranged, problems: Problems) -> tuple[list[str], Array]:
     """Distinct tokens, and for each value its number among them (-1: missing)."""
@@ -37,9 +39,25 @@ def indices_of(values: pa.ChunkedArray) -> tuple[list[Any], Array]:
     """The distinct values, and for each value its number among them (-1: missing)."""
     if len(values) == 0 or pa.types.is_null(values.type):
         return [], np.full(len(values), -1, np.int32)
-    coded = values.dictionary_encode().unify_dictionaries()
-    names = coded.chunk(0).dictionary.to_pylist()
-    return names, np.concatenate([pc.fill_null(chunk.indices, -1).to_numpy(zero_copy_only=False) for chunk in coded.chunks])
+    coded = values.dictionary_encode()
+    if coded.num_chunks == 1 and coded.null_count == 0:
+        return coded.chunk(0).dictionary.to_pylist(), coded.chunk(0).indices.to_numpy()
+    words = pa.concat_arrays([chunk.dictionary for chunk in coded.chunks]).dictionary_encode()
+    numbers, indices, first, at = words.indices.to_numpy(), np.empty(len(values), np.int32), 0, 0
+    for chunk in coded.chunks:  # into one array, with no other beside it
+        own = np.append(numbers[first : first + len(chunk.dictionary)], np.int32(-1))
+        found = pc.fill_null(chunk.indices, -1) if chunk.null_count else chunk.indices
+        indices[at : at + len(chunk)] = own[found.to_numpy()]
+        first, at = first + len(chunk.dictionary), at + len(chunk)
+    return words.dictionary.to_pylist(), indices
+
+
+def counted(indices: Array, size: int) -> Array:
+    """How often each number occurs, -1 aside; some at a time, as bincount makes int64 of what it is given."""
+    found = np.zeros(size + 1, np.int64)
+    for at in range(0, len(indices), COUNTED):
+        found += np.bincount(indices[at : at + COUNTED] + 1, minlength=size + 1)
+    return found[1:]
 
 
 def vocabularies(
@@ -64,7 +82,7 @@ def vocabularies(
                 counts[word.lower() if lower else word] += count
         for name, (distinct, indices) in tokens.items():
             if model.variable[name].type.card == vocab.name:
-                seen = np.bincount(indices[indices >= 0], minlength=len(distinct))
+                seen = counted(indices, len(distinct))
                 for word, count in zip(distinct, seen.tolist(), strict=True):
                     counts[word.lower() if lower else word] += count
         if counts:
