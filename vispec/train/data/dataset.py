@@ -133,7 +133,7 @@ class Dataset:
         batches = np.arange(-(-count // size))
         if bucket and generator is not None:
             batches = torch.randperm(len(batches), generator=generator).numpy()
-        return Order(rows, size, batches, self._row_sizes if bucket else None, generator is not None)
+        return Order(rows, size, batches, self._row_sizes if bucket and self.ragged else None, generator is not None)
 
     def batches(self, size: int, generator: "Generator | None" = None, bucket: bool = False) -> "Iterator[dict[str, Tensor]]":
         """One epoch of minibatches of `size` rows, the last one smaller; see `order`."""

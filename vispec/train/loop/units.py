@@ -129,5 +129,6 @@ def with_units(optimiser: torch.optim.Optimizer) -> torch.optim.Optimizer:
 
 
 def _in_units(optimiser: torch.optim.Optimizer) -> Sequence[tuple[nn.Parameter, Tensor]]:
-    pairs = [pair for group in optimiser.param_groups for pair in zip(group["params"], group.get("units", ()), strict=False)]
+    groups = [group for group in optimiser.param_groups if "units" in group]
+    pairs = [pair for group in groups for pair in zip(group["params"], group["units"], strict=True)]
     return [(parameter, unit.to(parameter)) for parameter, unit in pairs if unit is not None]

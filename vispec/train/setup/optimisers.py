@@ -45,10 +45,27 @@ def make_optimiser(name: str, lr: float, options: dict[str, Any], parameters: It
 
 @cache
 def uncompiled(kind: Any) -> Callable[..., torch.optim.Optimizer]:
-    """The class without what torch puts around its methods for `torch.compile`, of which a fit needs nothing: each of these
-    wrappers imports the compiler when it is first called, which takes longer than to import the rest of torch."""
+    """The class without what torch puts around its methods for `torch.compile` and for its profiler, of which a fit needs
+    nothing. A wrapper of the first kind imports the compiler when it is first called, which takes longer than to import the
+    rest of torch; that of the second takes a third of a step of few parameters."""
     own = {name: inspect.unwrap(getattr(kind, name)) for name in WRAPPED}
-    return type(kind.__name__, (kind,), own | {"step": torch.no_grad()(inspect.unwrap(kind.step))})
+    return type(kind.__name__, (kind,), own | {"step": hooked_step(inspect.unwrap(kind.step))})
+
+
+def hooked_step(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The method with the hooks that are registered at its optimiser, and without gradients."""
+
+    @torch.no_grad()
+    def hooked(self: Any, closure: Callable[[], float] | None = None) -> Any:
+        for hook in self._optimizer_step_pre_hooks.values():
+            hook(self, (), {})
+        found = step(self, closure)
+        for hook in self._optimizer_step_post_hooks.values():
+            hook(self, (), {})
+        return found
+
+    hooked.hooked = True  # or torch puts its own around it  # pyright: ignore[reportFunctionMemberAccess]
+    return hooked
 
 
 def trained(module: nn.Module) -> list[nn.Parameter]:

@@ -148,10 +148,12 @@ class Settings(BaseModel):
     def rate(self, step: int, steps: int) -> float:
         """The learning rate's factor at step `step` of `steps`, both counted over one whole restart."""
         rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        if self.decay == "none":
+            return rise
         done = min(1.0, max(0, step - self.warmup) / max(1, steps - self.warmup))
-        shapes = {"none": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
+        shapes = {"linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
         shape = shapes.get(self.decay, math.sqrt(max(self.warmup, 1) / max(self.warmup, step + 1)))
-        return rise if self.decay == "none" else rise * (self.decay_to + (1 - self.decay_to) * shape)
+        return rise * (self.decay_to + (1 - self.decay_to) * shape)
 
 
 PARTS = frozenset({"options", "decay_to", "average_over", "tokens"})  # of what one entry says
