@@ -27,7 +27,7 @@ def chunks(count: int, size: int, device: torch.device) -> list[Tensor]:
 
 def values_at_once(bytes_each: int, memory: int, device: torch.device) -> int:
     """How many joint values to take at a time, of so many bytes each; on a CPU no more than its caches hold."""
-    return max(1, (min(memory, 2**26) if device.type == "cpu" else memory) // bytes_each)
+    return max(1, (min(memory, 2**24) if device.type == "cpu" else memory) // bytes_each)
 
 
 def seeded(log_joint, seed: int, *inputs):
