@@ -4,10 +4,12 @@ net(words, mask_s) → net.of_elements(net.elements(words), mask_s)"""
 
 from __future__ import annotations
 
+from vispec.program import build
 from vispec.program.axis import Axis
 from vispec.program.cost import Numbers
-from vispec.program.node import Call, Dtype, Node, Part
+from vispec.program.node import Call, Const, Dtype, Map, Node, Part
 from vispec.program.program import Program
+from vispec.rewrite.joint_values import digit_of
 from vispec.rewrite.rules import Rule
 
 
@@ -19,22 +21,44 @@ class Means:
 
     def rule(self, node: Node) -> Node | None:
         match node:
-            case Part(Call("net", name, ((words, (along,), ""), (mask, own, _)), results, settings), index) if own == (along,):
+            case Part(Call("net", name, ((words, (along, *vector), ""), (mask, (own,), _)), results, settings), index) if (
+                own is along
+            ):
                 several = mask.axes - words.axes
-                if "means" not in dict(settings) or not words.axes <= mask.axes or [each.kind for each in several] != ["joint"]:
+                if "means" not in dict(settings) or [each.kind for each in several] != ["joint"]:
                     return None
-                (values,), (elements, shape) = several, self.elements(name, words, along)
-                given = ((elements, shape, ""), (mask, (values, along), ""))
+                if not words.axes - {*vector} <= mask.axes:
+                    return None
+                (values,), (elements, shape) = several, self.elements(name, words, (along, *vector))
+                given = ((elements, shape, ""), (digits_alone(mask, values, along), (values, along), ""))
                 heads: tuple[tuple[tuple[Axis, ...], Dtype], ...] = tuple(((values, *event), kind) for event, kind in results)
                 return Part(Call("net", name, given, heads, (("mode", "of_elements"),)), index)
         return None
 
-    def elements(self, name: str, words: Node, along: Axis) -> tuple[Node, tuple[Axis, Axis]]:
+    def elements(self, name: str, words: Node, own: tuple[Axis, ...]) -> tuple[Node, tuple[Axis, Axis]]:
         if (name, words) not in self.known:
             shape = Axis("T + 1", "plate"), Axis("H", "event")
-            found = Part(Call("net", name, ((words, (along,), ""),), ((shape, "real"),), (("mode", "elements"),)), 0)
+            found = Part(Call("net", name, ((words, own, ""),), ((shape, "real"),), (("mode", "elements"),)), 0)
             self.known[name, words] = found, shape
         return self.known[name, words]
+
+
+def digits_alone(mask: Node, values: Axis, along: Axis) -> Node:
+    """The mask without the test which elements count, where it asks for digits of joint values that are not zero. A row's own
+    have only zeros past its end, and the others are left out of its sum, so that the mask is the same for all rows."""
+    if values.origin.of[1:] != (along.origin,) or not isinstance(mask, Map) or mask.op != "and":
+        return mask
+    if not any(is_digit(test, values, along) for test in mask.operands):
+        return mask
+    return build.both(*(test for test in mask.operands if test is not build.inside(along)))
+
+
+def is_digit(test: Node, values: Axis, along: Axis) -> bool:
+    """Whether it asks for digits that are not zero."""
+    match test:
+        case Map("bool", (Map("real", (digit,)),)) | Map("lt", (Const(0), digit)):
+            return digit_of(digit, values.origin.of[0]) == (values, along)
+    return False
 
 
 def rewrite(program: Program, numbers: Numbers) -> Program:

@@ -140,12 +140,11 @@ class Rationale(nn.Module):
         y_len = batch["y_len"]  # (review,)
         return has_few_values(y_len, values=2, most=65536)  # (review,)
 
-    def log_joint_of_f(self, index: Tensor, value: Tensor, classify: Tensor, inside_i: Tensor, x: Tensor, select: Tensor, f_const: Tensor) -> Tensor:
+    def log_joint_of_f(self, index: Tensor, value: Tensor, classify: Tensor, x: Tensor, select: Tensor, f_const: Tensor) -> Tensor:
         """The log-joint (review, f) at the joint values of f that `index` (S,) numbers."""
-        at_i = torch.arange(inside_i.shape[1], device=self.one.device)  # (i,)
+        at_i = torch.arange(select.shape[1], device=self.one.device)  # (i,)
         mod = (index >> at_i[:, None]) & 1  # (i, f[i])
-        test = inside_i[:, :, None] & mod.bool()  # (review, i, f[i])
-        classify_ = self.classify.of_elements(classify, test.transpose(-2, -1))  # (review, f[i], 5)
+        classify_ = self.classify.of_elements(classify, mod.bool().T)  # (review, f[i], 5)
         log_classify_at = logits_log_prob(classify_, x[:, None])  # (review, f[i])
         mod_2 = mod.to(self.one.dtype)  # (i, f[i])
         total = F.linear(mod_2.T, select, f_const) + log_classify_at.T  # (f[i], review)
@@ -169,7 +168,7 @@ class Rationale(nn.Module):
         x = batch["x"]  # (review,)
         log_sum = enumerated_log_sum(
             self.log_joint_of_f,
-            (int_pow_y_len, classify, inside_i, x, select_3, f_const),
+            (int_pow_y_len, classify, x, select_3, f_const),
             count,
             y_len.shape[0] * (12 * 265),
             self.memory,
@@ -234,7 +233,7 @@ class Rationale(nn.Module):
         x = batch["x"]  # (review,)
         log_joint = every_log_joint(
             self.log_joint_of_f,
-            (int_pow_y_len, classify, inside_i, x, select_3, f_const),
+            (int_pow_y_len, classify, x, select_3, f_const),
             count,
             values_at_once(y_len.shape[0] * (12 * 265), self.memory, self.one.device),
             self.one.device,

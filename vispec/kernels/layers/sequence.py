@@ -107,7 +107,8 @@ def shares(mask: Tensor, like: Tensor) -> Tensor:
 
 
 def after_means(layers: nn.Sequential, elements: Tensor, mask: Tensor) -> Tensor:
-    """layers(mean of what counts) for S masks (*B, S, T) of one sequence; elements (*B, T + 1, H) are of `before_mean`."""
+    """layers(mean of what counts) for S masks of one sequence: mask (*B, S, T) or, the same for all sequences, (S, T); elements
+    (*B, T + 1, H) are of `before_mean`."""
     h, (_, *others) = shares(mask, elements) @ elements, layers  # (*B, S, H)
     for layer in others:
         h = h.relu_() if type(layer) is nn.ReLU else layer(h)
