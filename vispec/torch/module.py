@@ -25,7 +25,7 @@ from vispec.torch.members.starts import initialise
 from vispec.torch.members.tables import table_lines
 from vispec.torch.nets.classes import NetCode, emit_net
 from vispec.torch.nets.uses import uses
-from vispec.torch.nodes.joint_sums import layer_width
+from vispec.torch.nodes.joint_sums import layers_of
 from vispec.torch.text.source_text import imports_of, kernel_texts, native_kernels, native_texts
 
 MEMORY = 2**30
@@ -40,9 +40,9 @@ def print_module(
     name of none."""
     model, names = outputs.model, named(outputs.model)
     memory = None if outputs.plan is None else outputs.plan.budget.memory
-    widths = {net.name: layer_width(net) for net in model.nets}
+    layers_by_net = {net.name: layers_of(net) for net in model.nets}
     counting = frozenset(net.name for net in model.nets if uses(net, model).counted)
-    members = Members(names, tuple(data_inputs(outputs)), memory or MEMORY, widths, counting=counting)
+    members = Members(names, tuple(data_inputs(outputs)), memory or MEMORY, layers_by_net, counting=counting)
     for add in MEMBERS:
         add(members, outputs)
     wanted = kept(only, members.texts, members.kernels)

@@ -37,14 +37,21 @@ def seeded(log_joint, seed: int, *inputs):
         return log_joint(*inputs)
 
 
+def same_draws(log_joint):
+    """log_joint with the same draws in every pass, such as those of dropout; while it is compiled there is one pass."""
+    if torch.compiler.is_compiling():
+        return log_joint
+    seed = int(torch.randint(2**62, ()))
+    return lambda *inputs: seeded(lambda: log_joint(*inputs), seed)
+
+
 class ChunkedLogSum(torch.autograd.Function):
     """log Σ_s exp(log_joint(s)), twice over the chunks: for the sum, then for gradients, each chunk's by its posterior."""
 
     @staticmethod
     def forward(ctx, log_joint, parts, read, *tensors):  # the first `read` tensors are arguments of log_joint
         ctx.log_joint, ctx.parts, ctx.read = log_joint, parts, read
-        ctx.seed = int(torch.randint(2**62, ()))
-        sums = [seeded(log_joint, ctx.seed, index, *tensors[:read]).logsumexp(-1) for index in parts]
+        sums = [log_joint(index, *tensors[:read]).logsumexp(-1) for index in parts]
         log_z = torch.stack(sums).logsumexp(0)
         ctx.save_for_backward(log_z, *tensors)
         return log_z
@@ -59,7 +66,7 @@ class ChunkedLogSum(torch.autograd.Function):
         level = log_z.masked_fill(log_z == -torch.inf, 0.0).unsqueeze(-1)
         for index in ctx.parts:
             with torch.enable_grad():
-                log_joint = seeded(ctx.log_joint, ctx.seed, index, *tensors[: ctx.read])
+                log_joint = ctx.log_joint(index, *tensors[: ctx.read])
             weight = (log_joint.detach() - level).clamp_(min=-80.0).exp_()
             weight = torch.threshold_(weight, 2e-35, 0.0) * grad.unsqueeze(-1)
             for total, part in zip(sums, torch.autograd.grad(log_joint, wanted, weight, allow_unused=True), strict=True):
@@ -82,8 +89,7 @@ def enumerated_log_sum(
     parts = chunks(count, size, device)
     if count * bytes_each > memory:
         return ChunkedLogSum.apply(log_joint, parts, len(context), *context, *parameters)
-    seed = int(torch.randint(2**62, ()))
-    return log_sum_exp(torch.cat([seeded(log_joint, seed, index, *context) for index in parts], -1))
+    return log_sum_exp(torch.cat([log_joint(index, *context) for index in parts], -1))
 
 
 def every_log_joint(log_joint, context: tuple[Tensor, ...], count: int, size: int, device: torch.device) -> Tensor:

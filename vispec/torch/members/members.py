@@ -14,20 +14,20 @@ from vispec.program.program import Program
 from vispec.rewrite.rules import rewrite
 from vispec.torch.function import Method, Returns, method
 from vispec.torch.nodes.counts import with_shared_counts
-from vispec.torch.nodes.joint_sums import JointMethod, split
+from vispec.torch.nodes.joint_sums import JointMethod, Layers, split
 from vispec.torch.text.names import ModuleNames
 
 
 @dataclass
 class Members:
     """texts: of the methods so far, each a list of lines. kernels, attributes: what they need. shaped: inputs that tell how
-    many elements axes have. memory: bytes that sums over joint values may take. widths: of nets, for what these take. joints:
+    many elements axes have. memory: bytes that sums over joint values may take. layers: of nets, for what these take. joints:
     methods for joint values, by name. counting: nets that may be told how often each of their words occurs."""
 
     names: ModuleNames
     shaped: tuple[Input, ...] = ()
     memory: int = 0
-    widths: Mapping[str, int] = field(default_factory=dict)
+    layers: Mapping[str, Layers] = field(default_factory=dict)
     texts: list[list[str]] = field(default_factory=list)
     kernels: dict[tuple[str, str], None] = field(default_factory=dict)
     attributes: dict[tuple[str, str], None] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class Members:
         decorators: Sequence[str] = (),
     ) -> None:
         """A method that a program says."""
-        program = with_shared_counts(split(rewrite(program), self.widths, self.shaped, self.joint), self.counting)
+        program = with_shared_counts(split(rewrite(program), self.layers, self.shaped, self.joint), self.counting)
         if any(node.source == "batch" and ragged(node) for node in program.nodes() if isinstance(node, Input)):
             before = ["batch = with_room(batch)", *before]
             self.need([ROOM])

@@ -41,10 +41,11 @@ def _bytes(w: Writer, node: Call) -> Code:
 
 def _sum(w: Writer, node: Call) -> Value:
     count, parameters = w.value(dict(node.settings)["count"]).code, text("tuple(self.parameters())")
-    code = call(
-        w.kernel(ENUMERATION, "enumerated_log_sum"), *_context(w, node), count, _bytes(w, node), text("self.memory"), parameters
-    )
-    return Value(code, ())
+    log_joint, context = _context(w, node)
+    if dict(node.settings)["draws"]:
+        log_joint = call(w.kernel(ENUMERATION, "same_draws"), log_joint)
+    kernel = w.kernel(ENUMERATION, "enumerated_log_sum")
+    return Value(call(kernel, log_joint, context, count, _bytes(w, node), text("self.memory"), parameters), ())
 
 
 def _values(w: Writer, node: Call) -> Value:

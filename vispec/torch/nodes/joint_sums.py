@@ -36,6 +36,7 @@ from vispec.program.program import Program
 from vispec.program.walk import nodes, substitute
 from vispec.torch.text.names import PYTHON, Names
 from vispec.torch.text.source_text import kernel_names
+from vispec.trunk import bind
 
 HELD = ("parameter", "property", "buffer", "setting")
 """Inputs that the module holds."""
@@ -54,13 +55,21 @@ class JointMethod:
 Printed = Callable[[JointMethod], str]
 
 
+@dataclass(frozen=True)
+class Layers:
+    """width: how many numbers the layers of a net put out. draw: whether a call draws some of them."""
+
+    width: int
+    draw: bool
+
+
 @dataclass
 class JointSums:
-    """widths: how many numbers a net's layers put out. shaped: inputs that tell how many elements axes have. method: what is
+    """layers: of nets, by name. shaped: inputs that tell how many elements axes have. method: what is
     done with a method, which gives its name."""
 
     hints: dict[Node, str]
-    widths: Mapping[str, int]
+    layers: Mapping[str, Layers]
     shaped: tuple[Input, ...]
     method: Printed
 
@@ -109,7 +118,7 @@ class JointSums:
         width = self.width(body, axis, rows)
         given = tuple((node, order_of(node), "") for node in held.context)
         results: tuple[tuple[tuple[Axis, ...], Dtype], ...] = (((*rows, *([axis] if kind == "joint_values" else [])), "real"),)
-        settings = (("count", count), ("rows", rows), ("width", width))
+        settings = (("count", count), ("rows", rows), ("width", width), ("draws", self.draws(body)))
         return Part(Call(kind, self.method(found), given, results, settings), 0)
 
     def width(self, body: Node, axis: Axis, rows: tuple[Axis, ...]) -> Node:
@@ -123,8 +132,12 @@ class JointSums:
             ):
                 heads = [build.mul(*(build.extent(each) for each in own if each is not axis)) for own, _ in call.results]
                 around = [build.extent(each) for each in ordered(call.shared - {axis, *rows})]
-                total = build.add(total, build.mul(build.add(self.widths.get(call.name, 0), *heads), *around))
+                total = build.add(total, build.mul(build.add(self.layers[call.name].width, *heads), *around))
         return total
+
+    def draws(self, body: Node) -> bool:
+        """Whether nets that the body calls draw something, each time anew."""
+        return any(self.layers[call.name].draw for call in nodes([body]) if isinstance(call, Call) and call.kind == "net")
 
 
 def reads_digits(body: Node, axis: Axis) -> bool:
@@ -240,17 +253,19 @@ def name_of(node: Node) -> str:
     return "value"
 
 
-def split(program: Program, widths: Mapping[str, int], shaped: tuple[Input, ...], method: Printed) -> Program:
+def split(program: Program, layers: Mapping[str, Layers], shaped: tuple[Input, ...], method: Printed) -> Program:
     """The program with its sums over joint values by the kernels; `method` prints what these call and says its name."""
-    sums = JointSums(dict(program.hints), widths, shaped, method)
+    sums = JointSums(dict(program.hints), layers, shaped, method)
     found = program.rewritten(sums.rule)
     return Program(found.outputs, {**sums.hints, **found.hints}, found.spans)
 
 
-def layer_width(net: Net) -> int:
-    """Numbers that the layers put out, as their settings say; a step of a recurrent one has about six times its width."""
+def layers_of(net: Net) -> Layers:
+    """As their settings say; a step of a recurrent one has about six times its width."""
     found = sum(n for stage in net.trunk for n in flat((stage.args, stage.kwargs)) if isinstance(n, int) and n > 1)
-    return found * (6 if any(stage.layer in ("lstm", "gru", "transformer") for stage in net.trunk) else 1)
+    recurrent = any(stage.layer in ("lstm", "gru", "transformer") for stage in net.trunk)
+    dropout = any(stage.layer == "dropout" or bind(stage).get("dropout") for stage in net.trunk)
+    return Layers(found * (6 if recurrent else 1), dropout or net.random)
 
 
 def flat(value: object) -> list[object]:
