@@ -174,7 +174,8 @@ class Trainer:
         c, job = self.counters, self.job
         due = job.group.main and time.monotonic() - self.saved >= job.settings.save_every
         share = course.share_of_rate(c, job.settings, self.steps_per_epoch)
-        outcome = self.stepper(indices, c.step, count, (float(self.stop.wanted), float(due)), share)
+        told = (c.total_steps + 1) % WINDOW == 0
+        outcome = self.stepper(indices, c.step, count, (float(self.stop.wanted), float(due)), share, told)
         if not outcome.finite:
             raise self._diverged(indices, outcome)
         self.average.step(c.step)
@@ -184,7 +185,7 @@ class Trainer:
         c.window_rows += len(indices)
         c.position, c.step, c.total_steps = c.position + 1, c.step + 1, c.total_steps + 1
         job.reporter.step(c.step)
-        if c.total_steps % WINDOW == 0:
+        if told:
             self._write_window(outcome)
         asked, due = outcome.signals
         if asked or due:
