@@ -63,6 +63,12 @@ def test_what_draws_nothing_needs_no_seed() -> None:
     assert "same_draws(" not in module_text(SPEC)
 
 
+def test_modules_of_the_users_own_may_draw() -> None:
+    own = SPEC.replace("embed(2) |> mean |> mlp([3])", 'python("mine:Net", features=2)')
+    assert own != SPEC
+    assert "same_draws(self.log_joint_of_f)" in module_text(own)
+
+
 def test_the_gradient_of_two_passes_is_of_the_same_draws() -> None:
     text = module_text(DROPOUT)
     assert "same_draws(self.log_joint_of_f)" in text

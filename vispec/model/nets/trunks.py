@@ -124,7 +124,8 @@ def _settings(scope: Scope, node: t.Call, entry: Network, signature: Signature) 
     missing = [name for name, option in entry.options.items() if option.required and name not in found]
     if missing and good:
         message = f"layer `{entry.name}` needs {listed(missing)}"
-        help = f"write `{entry.name}({_example(entry.options[missing[0]])})`"
+        example = _example(entry.options[missing[0]])
+        help = f"write `{entry.name}({example})`" if not found else f"add `{missing[0]}={example}`"
         if entry.name == "linear":
             help += "; the last layer is there anyway, and `mlp([])` is a net of that one alone"
         scope.problems.add("V503", node.span, message, f"missing {listed(missing)}", help=help)

@@ -265,7 +265,8 @@ def layers_of(net: Net) -> Layers:
     found = sum(n for stage in net.trunk for n in flat((stage.args, stage.kwargs)) if isinstance(n, int) and n > 1)
     recurrent = any(stage.layer in ("lstm", "gru", "transformer") for stage in net.trunk)
     dropout = any(stage.layer == "dropout" or bind(stage).get("dropout") for stage in net.trunk)
-    return Layers(found * (6 if recurrent else 1), dropout or net.random)
+    own = any(stage.layer == "python" for stage in net.trunk)  # which may do whatever it likes
+    return Layers(found * (6 if recurrent else 1), dropout or own or net.random)
 
 
 def flat(value: object) -> list[object]:
