@@ -104,9 +104,10 @@ def growing(series: Series, value: int) -> int:
 
 
 def multiply_adds(formula: str, known: Mapping[str, int]) -> int:
-    """A product such as `64 · |n| · K^2`, worked out."""
+    """A product such as `64 · |n| · K^2 · 2^|i|`, worked out."""
     parts = (part.strip("()").split("^") for part in formula.split(" · "))
-    return prod((int(base) if base.isdigit() else known[base]) ** int(*power or "1") for base, *power in parts)
+    of = lambda word: int(word) if word.isdigit() else known[word]  # noqa: E731
+    return prod(of(base) ** of(*power or "1") for base, *power in parts)
 
 
 def predicted(series: Series, value: int) -> int:

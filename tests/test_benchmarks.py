@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import uci
+from benchmarks import beside_jax, uci
 from benchmarks.programs import WORKLOADS, factorial, hmm, ibm1, language, mixed, mixture, rationale, topics, vae
 from benchmarks.workload import Workload, contender, errors
 
@@ -62,3 +62,13 @@ def test_uci_splits_and_scores(tmp_path: Path) -> None:
     np.testing.assert_allclose(uci.least_squares(found[0]), expected)
     without_features = -0.5 * (found[0].test["x"] ** 2 + math.log(2 * math.pi)).mean() - math.log(found[0].scale)
     assert uci.posterior_predictive(found[0], 250, 100) > without_features + 0.5
+
+
+@pytest.mark.parametrize("name", beside_jax.all_series())
+def test_what_grows_beside_jax(name: str) -> None:
+    """Its first size, and what the plan says of it; JAX is not asked."""
+    series = beside_jax.all_series()[name]
+    assert name in beside_jax.IN_JAX
+    assert math.isfinite(beside_jax.step_of(name, series.values[0], "vispec")())
+    sizes = [beside_jax.kept(series, value) for value in series.values]
+    assert 0 < sizes[0] <= sizes[-1]
