@@ -111,7 +111,7 @@ def test_joint_values_in_one_piece_in_several_and_twice(each: int, memory: int, 
         return ((score[:, None] * (index[:, None] >> torch.arange(5) & 1)).sum(-1) + context[rows, None]).square()
 
     context = (shift.exp(), torch.tensor([2, 0, 1]))
-    got = enumerated_log_sum(log_joint, context, 32, each, memory, (score,))
+    got = enumerated_log_sum(log_joint, context, 32, each, memory, lambda: (score,))
     assert pieces == sizes
     assert_equal_with_gradients(got, log_joint(torch.arange(32), *context).logsumexp(1), score, shift)
     assert len(pieces) == 1 + len(sizes) * (1 if 32 * each <= memory else 2)

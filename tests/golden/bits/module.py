@@ -153,7 +153,7 @@ class Bits(nn.Module):
             count,
             x_len.shape[0] * (12 * (4 + (32 + self.CHAR) * x.shape[1])),
             self.memory,
-            tuple(self.parameters()),
+            self.parameters,
         )  # (word,)
 
     def loss(self, batch: dict[str, Tensor], num_data: int) -> Tensor:

@@ -123,7 +123,7 @@ class NoisyOr(nn.Module):
         strength = F.softplus(self.raw_strength)  # (d, K)
         count = number_of_joint_values(self.K, 2, self.max_joint_values)
         log_sum = enumerated_log_sum(
-            self.log_joint_of_z, (x_2, leak, strength), count, x.shape[0] * (12 * 4), self.memory, tuple(self.parameters())
+            self.log_joint_of_z, (x_2, leak, strength), count, x.shape[0] * (12 * 4), self.memory, self.parameters
         )  # (n,)
         return log_sum  # (n,)
 

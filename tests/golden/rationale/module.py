@@ -172,7 +172,7 @@ class Rationale(nn.Module):
             count,
             y_len.shape[0] * (12 * 265),
             self.memory,
-            tuple(self.parameters()),
+            self.parameters,
         )  # (review,)
         return log_sum  # (review,)
 

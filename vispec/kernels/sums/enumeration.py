@@ -76,19 +76,17 @@ class ChunkedLogSum(torch.autograd.Function):
         return None, None, None, *(next(found) if x.requires_grad else None for x in tensors)
 
 
-def enumerated_log_sum(
-    log_joint, context: tuple[Tensor, ...], count: int, bytes_each: int, memory: int, parameters: tuple[Tensor, ...]
-) -> Tensor:
-    """log Σ_s exp(log_joint(s, *context)) (*B) over s < count; `parameters` are what else log_joint reads.
+def enumerated_log_sum(log_joint, context: tuple[Tensor, ...], count: int, bytes_each: int, memory: int, parameters) -> Tensor:
+    """log Σ_s exp(log_joint(s, *context)) (*B) over s < count; `parameters()` are what else log_joint reads.
 
     Each s keeps `bytes_each` for the gradient. Where all of them together exceed `memory`, they are computed twice instead."""
-    device = (*parameters, *context)[0].device
+    device = (context or tuple(parameters()))[0].device
     size = values_at_once(bytes_each, memory, device)
     if count <= size or torch.compiler.is_compiling():
         return log_sum_exp(log_joint(torch.arange(count, device=device), *context))
     parts = chunks(count, size, device)
     if count * bytes_each > memory:
-        return ChunkedLogSum.apply(log_joint, parts, len(context), *context, *parameters)
+        return ChunkedLogSum.apply(log_joint, parts, len(context), *context, *parameters())
     return log_sum_exp(torch.cat([log_joint(index, *context) for index in parts], -1))
 
 

@@ -40,7 +40,7 @@ def _bytes(w: Writer, node: Call) -> Code:
 
 
 def _sum(w: Writer, node: Call) -> Value:
-    count, parameters = w.value(dict(node.settings)["count"]).code, text("tuple(self.parameters())")
+    count, parameters = w.value(dict(node.settings)["count"]).code, text("self.parameters")
     log_joint, context = _context(w, node)
     if dict(node.settings)["draws"]:
         log_joint = call(w.kernel(ENUMERATION, "same_draws"), log_joint)
