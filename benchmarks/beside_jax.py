@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -124,9 +125,7 @@ def step_of(name: str, value: int, who: str) -> Callable[[], float]:
         torch.set_num_threads(1)
         one = contender(workload, EMITTED)
         return lambda: float(one.step())
-    import jax
-    import jax.numpy as np
-
+    jax, np = import_module("jax"), import_module("jax.numpy")
     p, b = ({k: np.asarray(v.numpy()) for k, v in part.items()} for part in (workload.parameters, workload.batch))
     gradient = jax.jit(jax.value_and_grad(lambda p, b: -IN_JAX[name](np, jax, p, b)))
     return lambda: float(jax.block_until_ready(gradient(p, b))[0])
