@@ -19,12 +19,7 @@ from vispec.kernels.native import chain as native
 from vispec.kernels.native.library import compiler, loaded
 from vispec.kernels.sums.chain import SUMS, chain_log_prob, chain_log_prob_of_tokens
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler")
-
-
-@pytest.fixture(autouse=True)
-def asked(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    monkeypatch.setenv("VISPEC_NATIVE", "on")
+pytestmark = [pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler"), pytest.mark.usefixtures("asked")]
 
 
 class Drawn:

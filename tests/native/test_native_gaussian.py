@@ -12,12 +12,7 @@ from vispec.kernels.native import gaussian as native
 from vispec.kernels.native.library import compiler
 from vispec.kernels.sums.gaussian_chain import ELIMINATIONS, expanded
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler")
-
-
-@pytest.fixture(autouse=True)
-def asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VISPEC_NATIVE", "on")
+pytestmark = [pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler"), pytest.mark.usefixtures("asked")]
 
 
 class Drawn:

@@ -13,12 +13,7 @@ from vispec.kernels.native import mixture as native
 from vispec.kernels.native.library import compiler
 from vispec.kernels.sums import mixture
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler")
-
-
-@pytest.fixture(autouse=True)
-def asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VISPEC_NATIVE", "on")
+pytestmark = [pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler"), pytest.mark.usefixtures("asked")]
 
 
 class Drawn:

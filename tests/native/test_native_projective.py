@@ -15,7 +15,7 @@ from vispec.kernels.native.library import compiler, loaded
 from vispec.kernels.trees.projective import PROJECTIVE_SUMS, projective_log_prob, projective_sums
 from vispec.source import Source
 
-pytestmark = pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler")
+pytestmark = [pytest.mark.skipif(compiler() is None, reason="there is no C++ compiler"), pytest.mark.usefixtures("asked")]
 Sums = Callable[[Tensor, Tensor, bool], tuple[Tensor, Tensor]]
 SPEC = """\
 net f(above: real[2]) -> (loc: real[2], scale: positive[2]) = mlp([4])
@@ -24,11 +24,6 @@ plate sentence:
     plate i:
         observed x : real[2] ~ Normal(f(x[head]))
 """
-
-
-@pytest.fixture(autouse=True)
-def asked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VISPEC_NATIVE", "on")
 
 
 class Drawn:
